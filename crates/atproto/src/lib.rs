@@ -1,0 +1,1 @@
+//! AT Protocol: identity, sign-in, the signed upstream call, and the OAuthClient for Rust developers.

@@ -1,0 +1,14 @@
+//! The clock.
+
+use std::time::Duration;
+
+use crate::Timestamp;
+
+/// Tells the time.
+pub trait Clock: Send + Sync {
+    /// The wall clock. May jump; never used to measure how long something took.
+    fn now(&self) -> Timestamp;
+
+    /// Time since an arbitrary start. Never goes back.
+    fn monotonic(&self) -> Duration;
+}

@@ -1,0 +1,207 @@
+//! The stores: one trait per aggregate, in the domain's verbs. Rules for every implementation, checked by the
+//! conformance suite in `bowerbird-testkit`:
+//!
+//! - a returned `Ok` of a write means durable (an fsync for SQLite, a commit for PostgreSQL);
+//! - a write that names a generation changes nothing when the row has another one;
+//! - `take` is atomic: of any number of concurrent callers one gets the record;
+//! - times are compared with the `now` that is passed in, never with a clock of the store's own;
+//! - removing an account removes everything that hangs from it.
+
+use async_trait::async_trait;
+
+use crate::{
+    Account, AccountId, AuthorizationRequestRecord, Connection, ConnectionId, CredentialRecord, CredentialState,
+    DeviceSession, DeviceSessionId, Did, Generation, NeedsReauth, Platform, Profile, SealedTokens, StateHash,
+    Timestamp, WrappedDataKey,
+};
+
+/// A store that did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database cannot be reached, is locked, full or read-only. Nothing is lost; try again.
+    #[error("the database is not available")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A row contradicts the schema's rules; named so that an operator can find it.
+    #[error("the database holds an inconsistent row in {table}.{column}")]
+    Inconsistent {
+        /// The table.
+        table: &'static str,
+        /// The column.
+        column: &'static str,
+    },
+    /// A limit that protects the database is reached (see [`AuthorizationRequestStore::insert`]).
+    #[error("too many entries are waiting; try again later")]
+    Full,
+}
+
+/// Whether a compare-and-swap found the row that it named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a lost race must be handled"]
+pub enum Cas {
+    /// The row was as named and is now changed.
+    Done,
+    /// The row is gone or another writer came first; nothing was changed.
+    Stale,
+}
+
+/// An account at the moment of a login.
+#[derive(Clone, Debug)]
+pub struct NewAccount {
+    /// The name to use if the DID is new here.
+    pub id: AccountId,
+    /// The key.
+    pub did: Did,
+    /// See [`Account::handle`].
+    pub handle: String,
+    /// See [`Account::pds`].
+    pub pds: String,
+    /// The moment.
+    pub now: Timestamp,
+}
+
+/// Accounts, keyed by DID.
+#[async_trait]
+pub trait AccountStore: Send + Sync {
+    /// Adds the account, or updates handle, PDS and login time of the one with that DID. Its id never changes.
+    async fn sign_in(&self, account: NewAccount) -> Result<Account, StoreError>;
+    /// Finds by name.
+    async fn find(&self, id: AccountId) -> Result<Option<Account>, StoreError>;
+    /// Finds by key.
+    async fn find_by_did(&self, did: &Did) -> Result<Option<Account>, StoreError>;
+    /// Lists by creation, at most `limit` after the given account.
+    async fn list(&self, after: Option<AccountId>, limit: u32) -> Result<Vec<Account>, StoreError>;
+    /// Replaces the profile; unknown accounts are ignored.
+    async fn set_profile(&self, id: AccountId, profile: &Profile) -> Result<(), StoreError>;
+    /// Removes the account with its connections, credentials, data key and places on devices (a device whose active
+    /// account it was gets another, or none). False when there was none.
+    async fn remove(&self, id: AccountId) -> Result<bool, StoreError>;
+}
+
+/// Connections of accounts to platform identities.
+#[async_trait]
+pub trait ConnectionStore: Send + Sync {
+    /// Returns the connection of (account, platform, subject), adding the given one if there is none.
+    async fn ensure(&self, connection: &Connection) -> Result<Connection, StoreError>;
+    /// Finds the one connection of (account, platform) with that subject.
+    async fn find(
+        &self,
+        account: AccountId,
+        platform: &Platform,
+        subject: &str,
+    ) -> Result<Option<Connection>, StoreError>;
+    /// Lists an account's connections, oldest first.
+    async fn list(&self, account: AccountId) -> Result<Vec<Connection>, StoreError>;
+}
+
+/// Sealed credentials, one per connection.
+#[async_trait]
+pub trait CredentialStore: Send + Sync {
+    /// Reads the row.
+    async fn find(&self, connection: ConnectionId) -> Result<Option<CredentialRecord>, StoreError>;
+    /// Writes a new grant (a login). `seen` is the generation of the row it replaces, None when there must be none;
+    /// the record's own generation must be higher.
+    async fn replace(&self, record: &CredentialRecord, seen: Option<Generation>) -> Result<Cas, StoreError>;
+    /// Takes the lease and writes the intent in one durable update (REFRESH step 1): only if the row has the `seen`
+    /// generation and no lease that is still running at `now`, and no unknown outcome younger than its quiet time.
+    /// Returns the row as it was before.
+    async fn begin_refresh(
+        &self,
+        connection: ConnectionId,
+        seen: Generation,
+        now: Timestamp,
+        lease_until: Timestamp,
+    ) -> Result<Option<CredentialRecord>, StoreError>;
+    /// Writes the successor tokens and the state, generation `seen` + 1, lease released (REFRESH step 4). Compares the
+    /// generation only: whoever holds the successor is right, even late.
+    async fn commit_refresh(
+        &self,
+        connection: ConnectionId,
+        seen: Generation,
+        tokens: &SealedTokens,
+        state: &CredentialState,
+    ) -> Result<Cas, StoreError>;
+    /// Changes only the state, and releases the lease unless the state is a lease.
+    async fn set_state(
+        &self,
+        connection: ConnectionId,
+        seen: Generation,
+        state: &CredentialState,
+    ) -> Result<Cas, StoreError>;
+    /// Counts credentials by the reason they need a person (None: those that do not).
+    async fn count_by_reason(&self) -> Result<Vec<(Option<NeedsReauth>, u64)>, StoreError>;
+    /// Which client keys live credentials are bound to, with counts (None: public client).
+    async fn count_by_client_key(&self) -> Result<Vec<(Option<String>, u64)>, StoreError>;
+    /// Removes the row. False when there was none.
+    async fn remove(&self, connection: ConnectionId) -> Result<bool, StoreError>;
+}
+
+/// Wrapped data keys, one per account.
+#[async_trait]
+pub trait DataKeyStore: Send + Sync {
+    /// Reads the key.
+    async fn find(&self, account: AccountId) -> Result<Option<WrappedDataKey>, StoreError>;
+    /// Adds the key unless the account has one; returns the one that is stored now.
+    async fn ensure(&self, key: &WrappedDataKey) -> Result<WrappedDataKey, StoreError>;
+    /// Replaces the wrapping if it is still the one under `seen_kek_id`.
+    async fn rewrap(&self, key: &WrappedDataKey, seen_kek_id: &str) -> Result<Cas, StoreError>;
+}
+
+/// Logins under way.
+#[async_trait]
+pub trait AuthorizationRequestStore: Send + Sync {
+    /// Adds a record. [`StoreError::Full`] when `cap` live records wait already, so that a flood cannot fill the disk.
+    async fn insert(&self, record: &AuthorizationRequestRecord, cap: u64) -> Result<(), StoreError>;
+    /// Reads and removes in one step; None when unknown, taken, or expired at `now`.
+    async fn take(&self, state: &StateHash, now: Timestamp) -> Result<Option<AuthorizationRequestRecord>, StoreError>;
+    /// Removes what has expired; returns how many.
+    async fn purge(&self, now: Timestamp) -> Result<u64, StoreError>;
+}
+
+/// Device sessions.
+#[async_trait]
+pub trait DeviceSessionStore: Send + Sync {
+    /// Adds a session with its accounts.
+    async fn insert(&self, device: &DeviceSession) -> Result<(), StoreError>;
+    /// Reads a session that is alive at `now`, with its accounts.
+    async fn find(&self, id: &DeviceSessionId, now: Timestamp) -> Result<Option<DeviceSession>, StoreError>;
+    /// Moves everything of `old` to a session with a new name (a login must never keep a name that an attacker may
+    /// know), adding an account and making it active; `old` is dead afterwards. None when `old` is not alive.
+    async fn rotate(
+        &self,
+        old: &DeviceSessionId,
+        new: &DeviceSessionId,
+        account: AccountId,
+        now: Timestamp,
+        expires_at: Timestamp,
+    ) -> Result<Option<DeviceSession>, StoreError>;
+    /// Makes an account active that is on the device. Stale when either is gone.
+    async fn activate(&self, id: &DeviceSessionId, account: AccountId) -> Result<Cas, StoreError>;
+    /// Takes an account off a device; the active place goes to the account used there last, or to none. A session
+    /// whose last account goes is removed. Stale when it was not there.
+    async fn remove_account(&self, id: &DeviceSessionId, account: AccountId) -> Result<Cas, StoreError>;
+    /// Writes down use.
+    async fn touch(&self, id: &DeviceSessionId, now: Timestamp, expires_at: Timestamp) -> Result<Cas, StoreError>;
+    /// Removes a session. Stale when it was gone.
+    async fn remove(&self, id: &DeviceSessionId) -> Result<Cas, StoreError>;
+    /// The live sessions that hold an account, by last use.
+    async fn list_for_account(&self, account: AccountId, now: Timestamp) -> Result<Vec<DeviceSession>, StoreError>;
+    /// Removes what has expired; returns how many.
+    async fn purge(&self, now: Timestamp) -> Result<u64, StoreError>;
+}
+
+/// Every store, as one set; what an adapter hands to the composition.
+#[derive(Clone)]
+pub struct Stores {
+    /// Accounts.
+    pub accounts: std::sync::Arc<dyn AccountStore>,
+    /// Connections.
+    pub connections: std::sync::Arc<dyn ConnectionStore>,
+    /// Credentials.
+    pub credentials: std::sync::Arc<dyn CredentialStore>,
+    /// Data keys.
+    pub data_keys: std::sync::Arc<dyn DataKeyStore>,
+    /// Logins under way.
+    pub authorization_requests: std::sync::Arc<dyn AuthorizationRequestStore>,
+    /// Device sessions.
+    pub device_sessions: std::sync::Arc<dyn DeviceSessionStore>,
+}

@@ -1,0 +1,1 @@
+//! The only HTTP client and the only DNS client: address checks, limits, pools.

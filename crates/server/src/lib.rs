@@ -1,0 +1,1 @@
+//! The axum face: routes, extractors, cookies, CSRF, pages, OpenAPI.

@@ -1,0 +1,1 @@
+//! Encryption at rest, seals, and the checkout of fresh credentials.

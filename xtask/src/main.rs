@@ -1,0 +1,76 @@
+//! The project's own tasks, run as `cargo xtask NAME`.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the ports of bowerbird-core are for the product; a task runner may read the clock and the environment"
+)]
+
+mod commands;
+mod exec;
+mod http;
+mod interrupt;
+mod ports;
+mod testnet;
+mod tools;
+mod ui;
+mod workspace;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+use ui::Ui;
+use workspace::Workspace;
+
+/// The project's own tasks.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, propagate_version = true)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Run every check and every test; installs what they need
+    Test(commands::test::Arguments),
+    /// Start the real PLC and PDS on loopback and a Bowerbird wired to them
+    Sandbox(commands::sandbox::Arguments),
+    /// Measure speed and memory, as ratios to nginx and to an empty axum route
+    Bench(commands::bench::Arguments),
+    /// Regenerate the reference pages from the program
+    Gen(commands::r#gen::Arguments),
+    /// Check that dependencies between the rooms point downward only
+    CheckLayers,
+    /// Check that the book's links lead somewhere
+    CheckDocs,
+    /// Serve the empty axum route and the trivial upstream that `bench` compares with
+    #[cfg(feature = "reference")]
+    ServeReference(commands::serve_reference::Arguments),
+}
+
+fn main() -> ExitCode {
+    let ui = Ui::new();
+    match run(&ui) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            ui.error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Carries out the named task; `false` when it ran to its end and found something wrong.
+fn run(ui: &Ui) -> anyhow::Result<bool> {
+    let arguments = Arguments::parse();
+    interrupt::install()?;
+    let workspace = Workspace::find()?;
+    match arguments.task {
+        Task::Test(arguments) => commands::test::run(ui, &workspace, &arguments),
+        Task::Sandbox(arguments) => commands::sandbox::run(ui, &workspace, &arguments),
+        Task::Bench(arguments) => commands::bench::run(ui, &workspace, &arguments),
+        Task::Gen(arguments) => commands::r#gen::run(ui, &workspace, &arguments),
+        Task::CheckLayers => commands::check_layers::run(ui, &workspace),
+        Task::CheckDocs => commands::check_docs::run(ui, &workspace),
+        #[cfg(feature = "reference")]
+        Task::ServeReference(arguments) => commands::serve_reference::run(ui, &arguments),
+    }
+}
