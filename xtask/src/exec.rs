@@ -113,7 +113,12 @@ impl Server {
 
     /// Starts a server that prints one line when it is ready, and returns that line.
     /// Its standard input stays open for as long as this value lives: a server that watches it can never be left behind.
-    pub(crate) fn start_and_read(name: &str, command: &mut Command, log: &Path, limit: Duration) -> Result<(Self, String)> {
+    pub(crate) fn start_and_read(
+        name: &str,
+        command: &mut Command,
+        log: &Path,
+        limit: Duration,
+    ) -> Result<(Self, String)> {
         interrupt::check()?;
         let file = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(file);
@@ -156,7 +161,12 @@ impl Server {
     }
 
     /// Waits until `ready` says so; an error with the log's end when the server ends before, or the time is over.
-    pub(crate) fn wait_until(&mut self, limit: Duration, pause: Duration, mut ready: impl FnMut() -> bool) -> Result<Duration> {
+    pub(crate) fn wait_until(
+        &mut self,
+        limit: Duration,
+        pause: Duration,
+        mut ready: impl FnMut() -> bool,
+    ) -> Result<Duration> {
         let since = Instant::now();
         while since.elapsed() < limit {
             interrupt::check()?;
@@ -185,7 +195,7 @@ impl Server {
                 return;
             }
             // The group may be gone already, which is what is wanted.
-            drop(kill_process_group(group, signal));
+            kill_process_group(group, signal).ok();
             for _ in 0..100 {
                 if matches!(self.child.try_wait(), Ok(Some(_))) {
                     return;

@@ -84,7 +84,8 @@ impl Testnet {
         }
         let progress = ui.progress(if appview { "PLC, PDS and AppView" } else { "PLC and PDS" });
         let limit = Duration::from_secs(90);
-        let (server, line) = Server::start_and_read("the test network", &mut command, &logs.join("network.log"), limit)?;
+        let (server, line) =
+            Server::start_and_read("the test network", &mut command, &logs.join("network.log"), limit)?;
         let facts = serde_json::from_str(&line).with_context(|| format!("start.mjs printed no facts but: {line}"))?;
         progress.done(ui);
         Ok(Network { server, facts, databases })
@@ -119,7 +120,8 @@ impl Databases {
             ports.iter().map(|(name, port)| ((*name).to_owned(), port.to_string())).collect();
         let script = folder.join("pgredis.sh");
         let mut command = Command::new(&script);
-        let printed = exec::quietly(ui, "PostgreSQL and Redis", command.arg("start").envs(environment.iter().cloned()))?;
+        let printed =
+            exec::quietly(ui, "PostgreSQL and Redis", command.arg("start").envs(environment.iter().cloned()))?;
         let pairs = printed.iter().filter_map(|line| line.strip_prefix("export ")).flat_map(|line| line.split(' '));
         environment.extend(
             pairs.filter_map(|pair| pair.split_once('=')).map(|(name, value)| (name.to_owned(), value.to_owned())),

@@ -16,9 +16,12 @@ pub(crate) struct Tool {
     purpose: &'static str,
 }
 
-/// The browser of the end-to-end tests, with one font so that its pages have letters.
-pub(crate) const CHROMIUM: &[Tool] =
-    &[Tool { programs: &["chromium", "chromium-browser", "google-chrome"], package: "chromium", purpose: "browser tests" }];
+/// The browser of the end-to-end tests.
+pub(crate) const CHROMIUM: &[Tool] = &[Tool {
+    programs: &["chromium", "chromium-browser", "google-chrome"],
+    package: "chromium",
+    purpose: "browser tests",
+}];
 
 /// What compiles the test network's one native module.
 pub(crate) const COMPILER: &[Tool] = &[
