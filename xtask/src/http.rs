@@ -37,14 +37,12 @@ fn request(method: &str, url: &str, headers: &[(&str, &str)]) -> Result<Answer> 
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let port: u16 = authority.rsplit_once(':').map_or(Ok(80), |(_, port)| port.parse())?;
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).with_context(|| format!("cannot reach {url}"))?;
-    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+    stream.set_read_timeout(Some(Duration::from_mins(1)))?;
 
     let path = if path.is_empty() { "/" } else { path };
-    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\nAccept: */*\r\n");
-    for (name, value) in headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
-    }
-    head.push_str("\r\n");
+    let headers: String = headers.iter().flat_map(|(name, value)| [*name, ": ", *value, "\r\n"]).collect();
+    let head =
+        format!("{method} {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\nAccept: */*\r\n{headers}\r\n");
     stream.write_all(head.as_bytes())?;
 
     let mut received = Vec::new();

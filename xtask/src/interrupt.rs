@@ -1,6 +1,6 @@
 //! Ctrl-C and SIGTERM: the first one asks every task to end in order, which stops the servers it started.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -18,7 +18,8 @@ pub(crate) fn asked() -> bool {
 
 /// An error once somebody asked this program to end: for loops and between stages.
 pub(crate) fn check() -> Result<()> {
-    if asked() { bail!("interrupted") } else { Ok(()) }
+    ensure!(!asked(), "interrupted");
+    Ok(())
 }
 
 /// Waits for this long, or until somebody asked this program to end.

@@ -18,7 +18,7 @@ pub(crate) struct Testnet {
     pub(crate) folder: PathBuf,
 }
 
-/// A running PLC and PDS, and an AppView when it was asked for.
+/// A running PLC and PDS, and an `AppView` when it was asked for.
 pub(crate) struct Network {
     server: Server,
     /// What `start.mjs` said of itself.
@@ -33,7 +33,7 @@ pub(crate) struct NetworkFacts {
     pub(crate) plc: String,
     /// Base URL of the PDS, which is its own authorization server.
     pub(crate) pds: String,
-    /// Base URL of the AppView.
+    /// Base URL of the `AppView`.
     pub(crate) appview: Option<String>,
     /// Base URL of the control server, which reads the request log and sets faults.
     pub(crate) control: String,
@@ -50,7 +50,7 @@ pub(crate) struct TestAccount {
     pub(crate) password: String,
 }
 
-/// Private PostgreSQL and Redis servers for the AppView, ended when this value is dropped.
+/// Private PostgreSQL and Redis servers for the `AppView`, ended when this value is dropped.
 struct Databases {
     script: PathBuf,
     environment: Vec<(String, String)>,

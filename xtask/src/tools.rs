@@ -36,7 +36,7 @@ pub(crate) const BENCH: &[Tool] = &[
     Tool { programs: &["nginx", "/usr/sbin/nginx"], package: "nginx-light", purpose: "the bench's yardstick" },
 ];
 
-/// What the AppView stores its records in.
+/// What the `AppView` stores its records in.
 pub(crate) const APPVIEW: &[Tool] = &[
     Tool { programs: &["/usr/lib/postgresql"], package: "postgresql", purpose: "the AppView" },
     Tool { programs: &["redis-server"], package: "redis-server", purpose: "the AppView" },

@@ -2,20 +2,23 @@
 
 use indicatif::{ProgressBar, ProgressStyle};
 use std::fmt::Display;
-use std::io::{IsTerminal, Write};
+use std::io::{IsTerminal, Stderr, Stdout, Write, stderr, stdout};
 use std::time::{Duration, Instant};
 
 /// The one writer to the terminal; honours `NO_COLOR` and shows no moving parts when nobody watches.
 pub(crate) struct Ui {
     colour: bool,
     watched: bool,
+    results: Stdout,
+    beside: Stderr,
 }
 
 impl Ui {
     /// Looks at the terminal and at `NO_COLOR` once.
     pub(crate) fn new() -> Self {
         let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Self { colour: !refused && std::io::stdout().is_terminal(), watched: std::io::stderr().is_terminal() }
+        let (results, beside) = (stdout(), stderr());
+        Self { colour: !refused && results.is_terminal(), watched: beside.is_terminal(), results, beside }
     }
 
     /// Whether programs that are started should colour their output.
@@ -26,12 +29,12 @@ impl Ui {
     /// Writes one line of a result.
     pub(crate) fn line(&self, text: impl Display) {
         // A closed pipe (`| head`) is no reason to fail.
-        drop(writeln!(std::io::stdout(), "{text}"));
+        drop(writeln!(self.results.lock(), "{text}"));
     }
 
     /// Writes one line beside the results.
     pub(crate) fn note(&self, text: impl Display) {
-        drop(writeln!(std::io::stderr(), "{text}"));
+        drop(writeln!(self.beside.lock(), "{text}"));
     }
 
     /// Starts a new part of a long task.

@@ -13,7 +13,7 @@ use std::time::Duration;
 /// What `sandbox` is asked.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Add the AppView, with its PostgreSQL and Redis: timelines, profiles and search work
+    /// Add the `AppView`, with its PostgreSQL and Redis: timelines, profiles and search work
     #[arg(long)]
     appview: bool,
     /// The port of Bowerbird; another free one when it is taken

@@ -1,18 +1,81 @@
-//! Temporary.
+//! `cargo xtask bench`: speed and memory of the built program, in one run, next to nginx and an empty axum route.
+#![expect(clippy::cast_precision_loss, reason = "counts of requests and bytes are far below 2^52")]
+
+mod cases;
+mod lab;
+mod process;
+mod report;
+mod runner;
+mod wrk;
+
 use crate::ui::Ui;
 use crate::workspace::Workspace;
-use anyhow::Result;
-/// x
+use crate::{exec, testnet::Testnet, tools};
+use anyhow::{Result, ensure};
+use cases::CASES;
+use lab::Lab;
+use report::Report;
+use runner::Effort;
+
+/// What `bench` is asked.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
+    /// Two short rounds instead of five long ones: enough to see a bound missed by far
     #[arg(long)]
     short: bool,
+    /// Print the figures as JSON instead of a table
+    #[arg(long)]
+    json: bool,
+    /// List the cases and their bounds, and measure nothing
+    #[arg(long)]
+    list: bool,
+    /// Measure only cases whose names contain one of these
+    filter: Vec<String>,
 }
+
 impl Arguments {
+    /// The form that belongs to `cargo xtask test`.
     pub(crate) fn short() -> Self {
-        Self { short: true }
+        Self { short: true, json: false, list: false, filter: Vec::new() }
     }
 }
-pub(crate) fn run(_ui: &Ui, _workspace: &Workspace, _arguments: &Arguments) -> Result<bool> {
-    anyhow::bail!("none")
+
+/// Builds, starts, measures and reports; `false` when a bound was missed.
+pub(crate) fn run(ui: &Ui, workspace: &Workspace, arguments: &Arguments) -> Result<bool> {
+    let chosen = |name: &str| arguments.filter.is_empty() || arguments.filter.iter().any(|part| name.contains(part));
+    let cases: Vec<_> = CASES.iter().filter(|case| chosen(case.name)).collect();
+    ensure!(!cases.is_empty(), "no case is named so; `cargo xtask bench --list` names them");
+    if arguments.list {
+        report::list(ui, &cases);
+        return Ok(true);
+    }
+
+    tools::ensure(ui, &[tools::BENCH])?;
+    let testnet = Testnet::install(ui, workspace)?;
+    for build in [
+        &["build", "--release", "--package", "bowerbird"][..],
+        &["build", "--release", "--package", "xtask", "--features", "reference"],
+    ] {
+        exec::quietly(ui, &format!("cargo {}", build.join(" ")), workspace.cargo().args(build))?;
+    }
+
+    let mut lab = Lab::open(ui, workspace, &testnet)?;
+    let effort = if arguments.short { Effort::SHORT } else { Effort::LONG };
+    let mut report = Report::new(arguments.short);
+    for case in cases {
+        let progress = ui.progress(case.title);
+        report.add(case, runner::measure(&mut lab, case, effort)?);
+        progress.done(ui);
+    }
+    drop(lab);
+
+    let file = workspace.scratch("bench")?.join("result.json");
+    std::fs::write(&file, report.json()?)?;
+    if arguments.json {
+        ui.line(report.json()?);
+    } else {
+        report.print(ui);
+        ui.line(format_args!("figures: {}", file.display()));
+    }
+    Ok(report.passed())
 }

@@ -1,0 +1,151 @@
+//! What is measured, as data: a new case is a row here, and a new way to measure is an arm in `runner.rs`.
+
+/// One figure of the bench.
+pub(super) struct Case {
+    /// Its short name, stable for scripts.
+    pub(super) name: &'static str,
+    /// What it means to a person.
+    pub(super) title: &'static str,
+    pub(super) measure: Measure,
+    /// What the figure must keep to; without one it is only printed.
+    pub(super) bound: Option<Bound>,
+}
+
+/// How a figure is measured.
+#[derive(Clone, Copy)]
+pub(super) enum Measure {
+    /// Throughput of one target as a share of another's, rounds taken in turn.
+    ThroughputRatio { ours: Target, reference: Target },
+    /// What is added to the 99th percentile of the answer time, in milliseconds, at half the load that `ours` can carry.
+    LatencyAdded { ours: Target, reference: Target },
+    /// Processor time of Bowerbird for one call, in milliseconds.
+    CpuPerCall(Target),
+    /// Resident memory two seconds after a start on an existing database, in MB (1,000,000 bytes).
+    IdleMemory,
+    /// Resident memory after all the load so far, in MB.
+    LoadedMemory,
+    /// From the start of the process on an existing database until `/ready` answers 200, in milliseconds.
+    Ready,
+    /// Size of the stripped program, in MB.
+    ProgramSize,
+}
+
+/// Where load is sent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Target {
+    /// `GET /api/auth/session` with a sealed cookie.
+    Session,
+    /// `GET /xrpc/…` through Bowerbird, signed, to the trivial upstream.
+    Proxied,
+    /// The same call through nginx as a plain proxy, without any sign-in.
+    Nginx,
+    /// The trivial upstream itself.
+    Upstream,
+    /// An axum route that does nothing.
+    EmptyRoute,
+}
+
+/// The side of a limit on which a figure must be.
+#[derive(Clone, Copy)]
+pub(super) enum Bound {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+impl Bound {
+    /// Whether the figure keeps to it.
+    pub(super) fn holds(self, figure: f64) -> bool {
+        match self {
+            Self::AtLeast(limit) => figure >= limit,
+            Self::AtMost(limit) => figure <= limit,
+        }
+    }
+}
+
+impl Measure {
+    /// The unit of the figure; empty for a ratio.
+    pub(super) fn unit(self) -> &'static str {
+        match self {
+            Self::ThroughputRatio { .. } => "",
+            Self::LatencyAdded { .. } | Self::CpuPerCall(_) | Self::Ready => "ms",
+            Self::IdleMemory | Self::LoadedMemory | Self::ProgramSize => "MB",
+        }
+    }
+}
+
+/// Every figure, in the order in which they are taken: the idle ones first, before any load.
+pub(super) const CASES: &[Case] = &[
+    Case {
+        name: "program-size",
+        title: "size of the stripped program",
+        measure: Measure::ProgramSize,
+        bound: Some(Bound::AtMost(25.0)),
+    },
+    Case {
+        name: "ready",
+        title: "ready after a start on an existing database",
+        measure: Measure::Ready,
+        bound: Some(Bound::AtMost(50.0)),
+    },
+    Case {
+        name: "idle-memory",
+        title: "memory when idle",
+        measure: Measure::IdleMemory,
+        bound: Some(Bound::AtMost(25.0)),
+    },
+    Case {
+        name: "session-throughput",
+        title: "session check, as a share of an empty axum route",
+        measure: Measure::ThroughputRatio { ours: Target::Session, reference: Target::EmptyRoute },
+        bound: Some(Bound::AtLeast(0.70)),
+    },
+    Case {
+        name: "session-cpu",
+        title: "processor time of one session check",
+        measure: Measure::CpuPerCall(Target::Session),
+        bound: None,
+    },
+    Case {
+        name: "proxy-throughput",
+        title: "proxied call, as a share of nginx without sign-in",
+        measure: Measure::ThroughputRatio { ours: Target::Proxied, reference: Target::Nginx },
+        bound: Some(Bound::AtLeast(0.45)),
+    },
+    Case {
+        name: "proxy-latency",
+        title: "proxied call, added to the 99th percentile at half load",
+        measure: Measure::LatencyAdded { ours: Target::Proxied, reference: Target::Upstream },
+        bound: Some(Bound::AtMost(2.0)),
+    },
+    Case {
+        name: "proxy-cpu",
+        title: "processor time of one proxied call",
+        measure: Measure::CpuPerCall(Target::Proxied),
+        bound: Some(Bound::AtMost(0.1)),
+    },
+    Case { name: "loaded-memory", title: "memory after the load", measure: Measure::LoadedMemory, bound: None },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_the_idle_figures_come_before_any_load() {
+        let mut names: Vec<_> = CASES.iter().map(|case| case.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), CASES.len());
+
+        let place = |name| CASES.iter().position(|case| case.name == name).unwrap();
+        let loaded = |measure| matches!(measure, Measure::ThroughputRatio { .. } | Measure::CpuPerCall(_));
+        let first_load = CASES.iter().position(|case| loaded(case.measure)).unwrap();
+        assert!(place("idle-memory") < first_load);
+    }
+
+    #[test]
+    fn a_bound_includes_its_limit() {
+        assert!(Bound::AtLeast(0.7).holds(0.7) && !Bound::AtLeast(0.7).holds(0.69));
+        assert!(Bound::AtMost(2.0).holds(2.0) && !Bound::AtMost(2.0).holds(2.01));
+    }
+}

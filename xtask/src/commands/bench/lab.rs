@@ -1,0 +1,184 @@
+//! Everything that runs while the bench measures: Bowerbird with one signed-in account, nginx, the trivial upstream, the empty route.
+
+use super::cases::Target;
+use crate::commands::sandbox;
+use crate::exec::{self, Server};
+use crate::testnet::{Network, Testnet};
+use crate::ui::Ui;
+use crate::workspace::Workspace;
+use crate::{http, ports, tools};
+use anyhow::{Context, Result, ensure};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+/// A call that is not refused by any default, with an answer of a few hundred bytes.
+const CALL: &str = "/xrpc/app.bsky.actor.getProfile?actor=alice.test";
+
+/// The running servers, and what is needed to call them.
+pub(super) struct Lab {
+    pub(super) folder: PathBuf,
+    pub(super) program: PathBuf,
+    environment: Vec<(&'static str, String)>,
+    bowerbird: Option<Server>,
+    ports: Ports,
+    cookie: String,
+    /// Kept only to be ended with the lab.
+    _others: Vec<Server>,
+}
+
+#[derive(Clone, Copy)]
+struct Ports {
+    bowerbird: u16,
+    nginx: u16,
+    empty: u16,
+    upstream: u16,
+}
+
+impl Lab {
+    /// Signs alice in on the real PDS, then puts the trivial upstream in the PDS' place: the account's server keeps its
+    /// address, so the calls that are measured are signed like any other, and only the answer costs nothing.
+    pub(super) fn open(ui: &Ui, workspace: &Workspace, testnet: &Testnet) -> Result<Self> {
+        let folder = workspace.scratch("bench")?;
+        let program = workspace.program("release");
+        let network = testnet.start(ui, &folder, false)?;
+        let port = ports::free_port()?;
+        let bowerbird = sandbox::start_bowerbird(&program, &network, port, &folder)?;
+        let cookie = sign_in(testnet, &network, port)?;
+
+        let mut environment = sandbox::environment(&network, port);
+        environment.push(("BOWERBIRD_DATA_DIR", folder.join("data").display().to_string()));
+        let upstream =
+            network.facts.pds.rsplit(':').next().and_then(|port| port.parse().ok()).context("the PDS has no port")?;
+        let ports = Ports { bowerbird: port, nginx: ports::free_port()?, empty: ports::free_port()?, upstream };
+        network.stop();
+        let reference = start_reference(workspace, &folder, ports)?;
+        let nginx = start_nginx(&folder, ports)?;
+        let others = vec![reference, nginx];
+        let lab = Self { folder, program, environment, bowerbird: Some(bowerbird), ports, cookie, _others: others };
+        lab.check()?;
+        Ok(lab)
+    }
+
+    /// Where load for this target goes.
+    pub(super) fn url(&self, target: Target) -> String {
+        let (port, path) = match target {
+            Target::Session => (self.ports.bowerbird, "/api/auth/session"),
+            Target::Proxied => (self.ports.bowerbird, CALL),
+            Target::Nginx => (self.ports.nginx, CALL),
+            Target::Upstream => (self.ports.upstream, CALL),
+            Target::EmptyRoute => (self.ports.empty, "/empty"),
+        };
+        format!("http://127.0.0.1:{port}{path}")
+    }
+
+    /// The headers that go with it.
+    pub(super) fn headers(&self, target: Target) -> Vec<String> {
+        match target {
+            Target::Session | Target::Proxied => vec![format!("Cookie: {}", self.cookie)],
+            Target::Nginx | Target::Upstream | Target::EmptyRoute => Vec::new(),
+        }
+    }
+
+    /// The process id of the Bowerbird that runs now.
+    pub(super) fn bowerbird(&self) -> Result<u32> {
+        Ok(self.bowerbird.as_ref().context("bowerbird does not run")?.id())
+    }
+
+    /// Ends Bowerbird and starts it on the same database; how long it took until it was ready.
+    pub(super) fn restart(&mut self) -> Result<Duration> {
+        drop(self.bowerbird.take());
+        let mut command = Command::new(&self.program);
+        command.arg("serve").current_dir(&self.folder).envs(self.environment.iter().cloned());
+        let mut server = Server::start("bowerbird", &mut command, &self.folder.join("bowerbird.log"))?;
+        let url = format!("http://127.0.0.1:{}/ready", self.ports.bowerbird);
+        let ready = || http::get(&url, &[]).is_ok_and(|answer| answer.status == 200);
+        let took = server.wait_until(Duration::from_secs(10), Duration::from_micros(500), ready)?;
+        self.bowerbird = Some(server);
+        Ok(took)
+    }
+
+    /// One call to each target by hand, so that no figure is taken of an error page.
+    fn check(&self) -> Result<()> {
+        let mut bodies = Vec::new();
+        for target in [Target::Session, Target::EmptyRoute, Target::Upstream, Target::Nginx, Target::Proxied] {
+            let url = self.url(target);
+            let answer = http::get(&url, &[("Cookie", &self.cookie)])?;
+            ensure!(answer.status == 200, "{url} answered {}: {}", answer.status, answer.body);
+            if matches!(target, Target::Upstream | Target::Nginx | Target::Proxied) {
+                bodies.push(answer.body);
+            }
+        }
+        ensure!(bodies.windows(2).all(|two| two[0] == two[1]), "a proxy changed the answer: {bodies:?}");
+        Ok(())
+    }
+}
+
+/// The way of a browser: `/login`, consent at the PDS, `/oauth/callback`; the cookie that it has then.
+fn sign_in(testnet: &Testnet, network: &Network, port: u16) -> Result<String> {
+    let (handle, account) = network.facts.accounts.first_key_value().context("the test network has no account")?;
+    let login = http::get(&format!("http://127.0.0.1:{port}/login?handle={handle}"), &[])?;
+    let to = login.header("location").with_context(|| format!("/login answered {}: {}", login.status, login.body))?;
+    let callback = testnet.approve(to, handle, &account.password)?;
+    let bound = login.cookies().join("; ");
+    let done = http::get(&callback, &[("Cookie", &bound)])?;
+    let seal = done.cookies().into_iter().find(|cookie| cookie.starts_with("sid=") && cookie.len() > 8);
+    seal.with_context(|| format!("the callback answered {} and set no sid: {}", done.status, done.body))
+}
+
+fn start_reference(workspace: &Workspace, folder: &Path, ports: Ports) -> Result<Server> {
+    let mut command = Command::new(workspace.target.join("release/xtask"));
+    command.arg("serve-reference");
+    for port in [ports.empty, ports.upstream] {
+        command.args(["--port", &port.to_string()]);
+    }
+    let limit = Duration::from_secs(10);
+    let (server, _) =
+        Server::start_and_read("the reference server", &mut command, &folder.join("reference.log"), limit)?;
+    Ok(server)
+}
+
+fn start_nginx(folder: &Path, ports: Ports) -> Result<Server> {
+    let program = tools::find("nginx").or_else(|| tools::find("/usr/sbin/nginx")).context("nginx is missing")?;
+    let configuration = folder.join("nginx.conf");
+    std::fs::write(&configuration, nginx_configuration(folder, ports))?;
+    exec::output(Command::new(&program).arg("-t").arg("-c").arg(&configuration).arg("-p").arg(folder))?;
+    let mut command = Command::new(program);
+    command.arg("-c").arg(&configuration).arg("-p").arg(folder);
+    let mut server = Server::start("nginx", &mut command, &folder.join("nginx.log"))?;
+    let url = format!("http://127.0.0.1:{}{CALL}", ports.nginx);
+    server.wait_until(Duration::from_secs(10), Duration::from_millis(20), || http::get(&url, &[]).is_ok())?;
+    Ok(server)
+}
+
+/// nginx at its best: no log, and connections to the upstream kept open.
+fn nginx_configuration(folder: &Path, ports: Ports) -> String {
+    let folder = folder.display();
+    let Ports { nginx, upstream, .. } = ports;
+    format!(
+        "daemon off;
+worker_processes auto;
+pid {folder}/nginx.pid;
+error_log stderr warn;
+events {{ worker_connections 1024; }}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/nginx-body;
+    proxy_temp_path {folder}/nginx-proxy;
+    fastcgi_temp_path {folder}/nginx-fastcgi;
+    uwsgi_temp_path {folder}/nginx-uwsgi;
+    scgi_temp_path {folder}/nginx-scgi;
+    keepalive_requests 10000000;
+    upstream trivial {{ server 127.0.0.1:{upstream}; keepalive 64; keepalive_requests 10000000; }}
+    server {{
+        listen 127.0.0.1:{nginx};
+        location / {{
+            proxy_pass http://trivial;
+            proxy_http_version 1.1;
+            proxy_set_header Connection \"\";
+        }}
+    }}
+}}
+"
+    )
+}
