@@ -5,7 +5,8 @@
 //! - a write that names a generation changes nothing when the row has another one;
 //! - `take` is atomic: of any number of concurrent callers one gets the record;
 //! - times are compared with the `now` that is passed in, never with a clock of the store's own;
-//! - removing an account removes everything that hangs from it.
+//! - removing an account removes everything that hangs from it;
+//! - text is stored as it is, or refused ([`StoreError::Refused`]); it is never cut or changed.
 
 use async_trait::async_trait;
 
@@ -32,6 +33,10 @@ pub enum StoreError {
     /// A limit that protects the database is reached (see [`AuthorizationRequestStore::insert`]).
     #[error("too many entries are waiting; try again later")]
     Full,
+    /// What was to be written cannot be stored: it hangs from a row that is gone, takes a name that is taken, or holds a
+    /// NUL character. Nothing was changed, and trying again does not help.
+    #[error("the database refuses the write: {0}")]
+    Refused(&'static str),
 }
 
 /// Whether a compare-and-swap found the row that it named.
@@ -68,7 +73,8 @@ pub trait AccountStore: Send + Sync {
     async fn find(&self, id: AccountId) -> Result<Option<Account>, StoreError>;
     /// Finds by key.
     async fn find_by_did(&self, did: &Did) -> Result<Option<Account>, StoreError>;
-    /// Lists by creation, at most `limit` after the given account.
+    /// Lists by creation, at most `limit` after the given account. [`StoreError::Refused`] when that account is gone, so
+    /// that a walk over all accounts never ends early unnoticed.
     async fn list(&self, after: Option<AccountId>, limit: u32) -> Result<Vec<Account>, StoreError>;
     /// Replaces the profile; unknown accounts are ignored.
     async fn set_profile(&self, id: AccountId, profile: &Profile) -> Result<(), StoreError>;
@@ -81,6 +87,7 @@ pub trait AccountStore: Send + Sync {
 #[async_trait]
 pub trait ConnectionStore: Send + Sync {
     /// Returns the connection of (account, platform, subject), adding the given one if there is none.
+    /// [`StoreError::Refused`] when the account is gone.
     async fn ensure(&self, connection: &Connection) -> Result<Connection, StoreError>;
     /// Finds the one connection of (account, platform) with that subject.
     async fn find(
@@ -99,11 +106,11 @@ pub trait CredentialStore: Send + Sync {
     /// Reads the row.
     async fn find(&self, connection: ConnectionId) -> Result<Option<CredentialRecord>, StoreError>;
     /// Writes a new grant (a login). `seen` is the generation of the row it replaces, None when there must be none;
-    /// the record's own generation must be higher.
+    /// the record's own generation must be higher ([`StoreError::Refused`] otherwise, and when the connection is gone).
     async fn replace(&self, record: &CredentialRecord, seen: Option<Generation>) -> Result<Cas, StoreError>;
     /// Takes the lease and writes the intent in one durable update (REFRESH step 1): only if the row has the `seen`
-    /// generation and no lease that is still running at `now`, and no unknown outcome younger than its quiet time.
-    /// Returns the row as it was before.
+    /// generation and no lease that is still running at `now`, no intent or unknown outcome younger than its quiet time
+    /// ([`crate::refresh::QUIET_SECONDS`]), and no need of a person. Returns the row as it was before.
     async fn begin_refresh(
         &self,
         connection: ConnectionId,
@@ -127,9 +134,10 @@ pub trait CredentialStore: Send + Sync {
         seen: Generation,
         state: &CredentialState,
     ) -> Result<Cas, StoreError>;
-    /// Counts credentials by the reason they need a person (None: those that do not).
+    /// Counts credentials by the reason they need a person (None: those that do not). Only what occurs is listed.
     async fn count_by_reason(&self) -> Result<Vec<(Option<NeedsReauth>, u64)>, StoreError>;
-    /// Which client keys live credentials are bound to, with counts (None: public client).
+    /// Which client keys live credentials are bound to, with counts (None: public client). Those that need a person are
+    /// not live: their next grant takes another key.
     async fn count_by_client_key(&self) -> Result<Vec<(Option<String>, u64)>, StoreError>;
     /// Removes the row. False when there was none.
     async fn remove(&self, connection: ConnectionId) -> Result<bool, StoreError>;
@@ -140,7 +148,8 @@ pub trait CredentialStore: Send + Sync {
 pub trait DataKeyStore: Send + Sync {
     /// Reads the key.
     async fn find(&self, account: AccountId) -> Result<Option<WrappedDataKey>, StoreError>;
-    /// Adds the key unless the account has one; returns the one that is stored now.
+    /// Adds the key unless the account has one; returns the one that is stored now. [`StoreError::Refused`] when the
+    /// account is gone.
     async fn ensure(&self, key: &WrappedDataKey) -> Result<WrappedDataKey, StoreError>;
     /// Replaces the wrapping if it is still the one under `seen_kek_id`.
     async fn rewrap(&self, key: &WrappedDataKey, seen_kek_id: &str) -> Result<Cas, StoreError>;
@@ -149,7 +158,8 @@ pub trait DataKeyStore: Send + Sync {
 /// Logins under way.
 #[async_trait]
 pub trait AuthorizationRequestStore: Send + Sync {
-    /// Adds a record. [`StoreError::Full`] when `cap` live records wait already, so that a flood cannot fill the disk.
+    /// Adds a record. [`StoreError::Full`] when `cap` records that live at its `created_at` wait already, so that a flood
+    /// cannot fill the disk (with PostgreSQL, callers at the same moment may go over it by their number).
     async fn insert(&self, record: &AuthorizationRequestRecord, cap: u64) -> Result<(), StoreError>;
     /// Reads and removes in one step; None when unknown, taken, or expired at `now`.
     async fn take(&self, state: &StateHash, now: Timestamp) -> Result<Option<AuthorizationRequestRecord>, StoreError>;
@@ -160,12 +170,14 @@ pub trait AuthorizationRequestStore: Send + Sync {
 /// Device sessions.
 #[async_trait]
 pub trait DeviceSessionStore: Send + Sync {
-    /// Adds a session with its accounts.
+    /// Adds a session with its accounts. [`StoreError::Refused`] when the name is taken, an account is gone, or `active` is
+    /// not one of the accounts (None only without any).
     async fn insert(&self, device: &DeviceSession) -> Result<(), StoreError>;
     /// Reads a session that is alive at `now`, with its accounts.
     async fn find(&self, id: &DeviceSessionId, now: Timestamp) -> Result<Option<DeviceSession>, StoreError>;
     /// Moves everything of `old` to a session with a new name (a login must never keep a name that an attacker may
     /// know), adding an account and making it active; `old` is dead afterwards. None when `old` is not alive.
+    /// [`StoreError::Refused`], with nothing changed, when the account is gone or the new name is taken.
     async fn rotate(
         &self,
         old: &DeviceSessionId,
@@ -179,11 +191,11 @@ pub trait DeviceSessionStore: Send + Sync {
     /// Takes an account off a device; the active place goes to the account used there last, or to none. A session
     /// whose last account goes is removed. Stale when it was not there.
     async fn remove_account(&self, id: &DeviceSessionId, account: AccountId) -> Result<Cas, StoreError>;
-    /// Writes down use.
+    /// Writes down use; an older use never overwrites a newer one. Stale when the session is gone or not alive at `now`.
     async fn touch(&self, id: &DeviceSessionId, now: Timestamp, expires_at: Timestamp) -> Result<Cas, StoreError>;
     /// Removes a session. Stale when it was gone.
     async fn remove(&self, id: &DeviceSessionId) -> Result<Cas, StoreError>;
-    /// The live sessions that hold an account, by last use.
+    /// The live sessions that hold an account, last used first.
     async fn list_for_account(&self, account: AccountId, now: Timestamp) -> Result<Vec<DeviceSession>, StoreError>;
     /// Removes what has expired; returns how many.
     async fn purge(&self, now: Timestamp) -> Result<u64, StoreError>;

@@ -1,0 +1,124 @@
+//! Sealed credentials, one per connection.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+
+use super::{MemoryStores, Tables};
+use crate::ports::{Cas, CredentialStore, StoreError};
+use crate::refresh::QUIET_SECONDS;
+use crate::{ConnectionId, CredentialRecord, CredentialState, Generation, NeedsReauth, SealedTokens, Timestamp};
+
+#[async_trait]
+impl CredentialStore for MemoryStores {
+    async fn find(&self, connection: ConnectionId) -> Result<Option<CredentialRecord>, StoreError> {
+        Ok(self.tables().credentials.get(&connection).cloned())
+    }
+
+    async fn replace(&self, record: &CredentialRecord, seen: Option<Generation>) -> Result<Cas, StoreError> {
+        if seen.is_some_and(|seen| record.generation <= seen) {
+            return Err(StoreError::Refused("a new grant needs a higher generation"));
+        }
+        let mut tables = self.tables();
+        let known = tables.credentials.get(&record.connection).map(|known| known.generation);
+        if known != seen {
+            return Ok(Cas::Stale);
+        }
+        let owned = tables.connections.get(&record.connection).is_some_and(|owner| owner.account == record.account);
+        if !owned {
+            return Err(StoreError::Refused("the connection is gone"));
+        }
+        tables.credentials.insert(record.connection, record.clone());
+        Ok(Cas::Done)
+    }
+
+    async fn begin_refresh(
+        &self,
+        connection: ConnectionId,
+        seen: Generation,
+        now: Timestamp,
+        lease_until: Timestamp,
+    ) -> Result<Option<CredentialRecord>, StoreError> {
+        let mut tables = self.tables();
+        let Some(row) = at_generation(&mut tables, connection, seen) else { return Ok(None) };
+        if !may_begin(&row.state, now) {
+            return Ok(None);
+        }
+        let before = row.clone();
+        row.state = CredentialState::Refreshing { lease_until, intent_at: now };
+        Ok(Some(before))
+    }
+
+    async fn commit_refresh(
+        &self,
+        connection: ConnectionId,
+        seen: Generation,
+        tokens: &SealedTokens,
+        state: &CredentialState,
+    ) -> Result<Cas, StoreError> {
+        let mut tables = self.tables();
+        let Some(row) = at_generation(&mut tables, connection, seen) else { return Ok(Cas::Stale) };
+        row.generation = seen.next();
+        row.tokens = tokens.clone();
+        row.state = state.clone();
+        Ok(Cas::Done)
+    }
+
+    async fn set_state(
+        &self,
+        connection: ConnectionId,
+        seen: Generation,
+        state: &CredentialState,
+    ) -> Result<Cas, StoreError> {
+        let mut tables = self.tables();
+        let Some(row) = at_generation(&mut tables, connection, seen) else { return Ok(Cas::Stale) };
+        row.state = state.clone();
+        Ok(Cas::Done)
+    }
+
+    async fn count_by_reason(&self) -> Result<Vec<(Option<NeedsReauth>, u64)>, StoreError> {
+        Ok(count(self.tables().credentials.values().map(|row| reason(&row.state))))
+    }
+
+    async fn count_by_client_key(&self) -> Result<Vec<(Option<String>, u64)>, StoreError> {
+        let tables = self.tables();
+        let live = tables.credentials.values().filter(|row| reason(&row.state).is_none());
+        Ok(count(live.map(|row| row.client_kid.clone())))
+    }
+
+    async fn remove(&self, connection: ConnectionId) -> Result<bool, StoreError> {
+        Ok(self.tables().credentials.remove(&connection).is_some())
+    }
+}
+
+/// The row, if it still has the generation that the caller saw.
+fn at_generation(tables: &mut Tables, connection: ConnectionId, seen: Generation) -> Option<&mut CredentialRecord> {
+    tables.credentials.get_mut(&connection).filter(|row| row.generation == seen)
+}
+
+/// Whether an intent may be written: the lease is over and the quiet time has passed (REFRESH steps 1 and 6).
+fn may_begin(state: &CredentialState, now: Timestamp) -> bool {
+    match state {
+        CredentialState::Ok => true,
+        CredentialState::Refreshing { lease_until, intent_at } => {
+            *lease_until <= now && intent_at.plus_seconds(QUIET_SECONDS) <= now
+        }
+        CredentialState::Unknown { intent_at } => intent_at.plus_seconds(QUIET_SECONDS) <= now,
+        CredentialState::NeedsReauth(_) => false,
+    }
+}
+
+fn reason(state: &CredentialState) -> Option<NeedsReauth> {
+    match state {
+        CredentialState::NeedsReauth(reason) => Some(*reason),
+        _ => None,
+    }
+}
+
+fn count<K: Eq + std::hash::Hash>(keys: impl Iterator<Item = K>) -> Vec<(K, u64)> {
+    let mut counts = HashMap::new();
+    for key in keys {
+        *counts.entry(key).or_insert(0) += 1;
+    }
+    counts.into_iter().collect()
+}
