@@ -1,0 +1,288 @@
+//! Sending requests.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use bowerbird_core::ports::{Clock, Dns, DnsError, HttpClient, HttpError, HttpFault, Purpose, Sent, StreamBody};
+use bytes::Bytes;
+use http::header::{ACCEPT_ENCODING, HOST, USER_AGENT};
+use http::uri::{PathAndQuery, Uri};
+use http::{HeaderValue, Method, Request, Response, Version};
+use http_body::Body;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use tokio::time::{sleep, timeout};
+
+use crate::allowlist::Allowlist;
+use crate::body::{IncomingBody, Lease, OutgoingBody, Upload};
+use crate::connector::Connector;
+use crate::limits::{Limits, broken, check_head, collect};
+use crate::origin::{Origin, Origins};
+use crate::pool::{PoolContext, Sender, keep_for};
+use crate::resolver::Resolver;
+use crate::{NetConfig, NetError, tls};
+
+/// The way out of this server: implements [`HttpClient`] and [`Dns`].
+pub struct NetClient {
+    origins: Arc<Origins>,
+    connector: Connector,
+    limits: Limits,
+    user_agent: HeaderValue,
+    sweeping: AtomicBool,
+}
+
+impl NetClient {
+    /// Makes a client. It needs no runtime until it sends.
+    pub fn new(config: NetConfig, clock: Arc<dyn Clock>) -> Result<Arc<Self>, NetError> {
+        let resolver = Resolver::new(&config, Vec::new())?;
+        Self::assemble(config, clock, resolver, Limits::documented())
+    }
+
+    /// Makes a client with switches that only tests may use.
+    #[cfg(feature = "testing")]
+    pub fn for_tests(
+        config: NetConfig,
+        clock: Arc<dyn Clock>,
+        switches: crate::TestSwitches,
+    ) -> Result<Arc<Self>, NetError> {
+        let resolver = Resolver::new(&config, switches.public_addresses)?;
+        Self::assemble(config, clock, resolver, Limits::divided_by(switches.deadline_divisor))
+    }
+
+    fn assemble(
+        config: NetConfig,
+        clock: Arc<dyn Clock>,
+        resolver: Resolver,
+        limits: Limits,
+    ) -> Result<Arc<Self>, NetError> {
+        let connector = Connector::new(resolver, tls::connector(&config)?, limits);
+        let user_agent = HeaderValue::from_str(&config.user_agent).map_err(NetError::UserAgent)?;
+        let origins = Arc::new(Origins::new(Allowlist::new(config.egress_allow), PoolContext::new(clock)));
+        Ok(Arc::new(Self { origins, connector, limits, user_agent, sweeping: AtomicBool::new(false) }))
+    }
+
+    /// Adds what every request has.
+    fn dress(&self, request: &mut Request<OutgoingBody>, purpose: Purpose) {
+        *request.version_mut() = Version::HTTP_11;
+        let headers = request.headers_mut();
+        if !headers.contains_key(USER_AGENT) {
+            headers.insert(USER_AGENT, self.user_agent.clone());
+        }
+        if purpose != Purpose::Api {
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        }
+    }
+
+    /// Sends a request until the head of its answer. `sent` is kept true to what has happened at every await, so that a
+    /// deadline may end this anywhere.
+    async fn exchange(
+        &self,
+        origin: &Arc<Origin>,
+        mut request: Request<OutgoingBody>,
+        purpose: Purpose,
+        sent: &mut Sent,
+    ) -> Result<(Response<Incoming>, Lease), HttpError> {
+        self.dress(&mut request, purpose);
+        if purpose.may_reuse_connection() {
+            while let Some(sender) = origin.pool.take().await {
+                let again = repeatable(&request);
+                match attempt(origin, sender, request, sent).await {
+                    Ok(answer) => return Ok(answer),
+                    // It never left: the next connection is its first.
+                    Err(Lost::Unsent(unsent, _)) => request = *unsent,
+                    Err(Lost::Perhaps(error)) => match again {
+                        // A kept connection that dies under a request was most likely closed by a server that was
+                        // tired of it. Asking once more is harmless where asking changes nothing.
+                        Some(again) if error.fault == HttpFault::Broken => {
+                            request = again;
+                            break;
+                        }
+                        _ => return Err(error),
+                    },
+                }
+            }
+        }
+        let sender = self.connector.connect(origin).await.map_err(|error| HttpError { sent: *sent, ..error })?;
+        if keeps_connection(purpose) {
+            self.start_sweeping();
+            if let Sender::Http2(sender) = &sender {
+                origin.pool.share(sender);
+            }
+        }
+        attempt(origin, sender, request, sent).await.map_err(|lost| match lost {
+            Lost::Unsent(_, error) => HttpError { sent: *sent, fault: HttpFault::Connect, source: Some(error.into()) },
+            Lost::Perhaps(error) => error,
+        })
+    }
+
+    async fn send_within_limits(
+        &self,
+        origin: &Arc<Origin>,
+        request: Request<OutgoingBody>,
+        purpose: Purpose,
+        sent: &mut Sent,
+    ) -> Result<Response<Bytes>, HttpError> {
+        let head = timeout(self.limits.deadline(purpose), self.exchange(origin, request, purpose, sent)).await;
+        let (answer, lease) = head.unwrap_or_else(|_| Err(too_late(*sent)))?;
+        let (head, body) = answer.into_parts();
+        check_head(&head, purpose)?;
+        let body = collect(&head, body, purpose.body_limit()).await?;
+        if keeps_connection(purpose) {
+            lease.end();
+        }
+        Ok(Response::from_parts(head, body))
+    }
+
+    /// Waits for the head of an answer while the body of the request is still under way.
+    async fn upload(
+        &self,
+        origin: &Arc<Origin>,
+        request: Request<StreamBody>,
+        sent: &mut Sent,
+    ) -> Result<(Response<Incoming>, Lease), HttpError> {
+        let upload = Upload::start();
+        let request = request.map(|body| OutgoingBody::Streamed { body, upload: Arc::clone(&upload) });
+        let patience = || upload.patience(self.limits.idle(), self.limits.deadline(Purpose::Api));
+        let mut exchange = std::pin::pin!(self.exchange(origin, request, Purpose::Api, sent));
+        let mut timer = std::pin::pin!(sleep(self.limits.idle()));
+        timer.as_mut().reset(patience());
+        loop {
+            tokio::select! {
+                biased;
+                outcome = &mut exchange => return outcome,
+                () = &mut timer => {
+                    let end = patience();
+                    if end <= timer.deadline() {
+                        return Err(HttpError::perhaps_sent(HttpFault::Timeout, None));
+                    }
+                    timer.as_mut().reset(end);
+                }
+            }
+        }
+    }
+
+    /// Starts the task that closes idle connections, once there is a runtime. It ends with the client.
+    fn start_sweeping(&self) {
+        if self.sweeping.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let origins = Arc::downgrade(&self.origins);
+        tokio::spawn(async move {
+            loop {
+                sleep(Origins::SWEEP_EVERY).await;
+                let Some(origins) = origins.upgrade() else { return };
+                origins.sweep();
+            }
+        });
+    }
+}
+
+#[async_trait]
+impl HttpClient for NetClient {
+    async fn send(&self, request: Request<Bytes>, purpose: Purpose) -> Result<Response<Bytes>, HttpError> {
+        let origin = self.origins.find(request.uri())?;
+        let request = request.map(|body| OutgoingBody::Whole(Full::new(body)));
+        let mut sent = Sent::No;
+        let whole = self.limits.whole(purpose);
+        let outcome = timeout(whole, self.send_within_limits(&origin, request, purpose, &mut sent)).await;
+        outcome.unwrap_or_else(|_| Err(too_late(sent)))
+    }
+
+    async fn stream(&self, request: Request<StreamBody>) -> Result<Response<StreamBody>, HttpError> {
+        let origin = self.origins.find(request.uri())?;
+        let mut sent = Sent::No;
+        let (answer, lease) = if request.body().is_end_stream() {
+            let request = request.map(|_| OutgoingBody::empty());
+            let exchange = self.exchange(&origin, request, Purpose::Api, &mut sent);
+            let outcome = timeout(self.limits.deadline(Purpose::Api), exchange).await;
+            outcome.unwrap_or_else(|_| Err(too_late(sent)))?
+        } else {
+            self.upload(&origin, request, &mut sent).await?
+        };
+        let (head, body) = answer.into_parts();
+        check_head(&head, Purpose::Api)?;
+        Ok(Response::from_parts(head, IncomingBody::new(body, lease, self.limits.idle()).boxed_unsync()))
+    }
+}
+
+#[async_trait]
+impl Dns for NetClient {
+    async fn txt(&self, name: &str) -> Result<Vec<String>, DnsError> {
+        timeout(self.limits.txt(), self.connector.resolver().txt(name)).await.unwrap_or(Err(DnsError::Timeout))
+    }
+}
+
+fn too_late(sent: Sent) -> HttpError {
+    HttpError { sent, fault: HttpFault::Timeout, source: None }
+}
+
+/// Whether a connection is kept after the answer. A handle's server is asked once, so nothing is gained by it there.
+fn keeps_connection(purpose: Purpose) -> bool {
+    purpose.may_reuse_connection() && purpose != Purpose::HandleLookup
+}
+
+/// A request without an answer.
+enum Lost {
+    /// Certainly not written; here it is again.
+    Unsent(Box<Request<OutgoingBody>>, hyper::Error),
+    /// Written, at least in part, as far as we know.
+    Perhaps(HttpError),
+}
+
+/// Sends a request on a connection, once.
+async fn attempt(
+    origin: &Arc<Origin>,
+    mut sender: Sender,
+    mut request: Request<OutgoingBody>,
+    sent: &mut Sent,
+) -> Result<(Response<Incoming>, Lease), Lost> {
+    direct(&mut request, origin, sender.is_http2());
+    let before = std::mem::replace(sent, Sent::Perhaps);
+    match sender.send(request).await {
+        Ok(answer) => {
+            let keep_for = keep_for(answer.headers());
+            Ok((answer, Lease { sender, origin: Arc::clone(origin), keep_for }))
+        }
+        Err(mut error) => match error.take_message() {
+            Some(unsent) => {
+                *sent = before;
+                Err(Lost::Unsent(Box::new(unsent), error.into_error()))
+            }
+            None => Err(Lost::Perhaps(broken(error.into_error()))),
+        },
+    }
+}
+
+/// Writes the target into a request, in the form of the protocol: the path for HTTP/1.1 (RFC 9112 §3.2.1), all of it for
+/// HTTP/2 (RFC 9113 §8.3.1).
+fn direct(request: &mut Request<OutgoingBody>, origin: &Origin, http2: bool) {
+    let path = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+    if http2 {
+        request.headers_mut().remove(HOST);
+        let mut parts = http::uri::Parts::default();
+        parts.scheme = Some(origin.scheme());
+        parts.authority = Some(origin.authority.clone());
+        parts.path_and_query = Some(path);
+        // Three parts that were each part of a valid URI make one.
+        if let Ok(uri) = Uri::from_parts(parts) {
+            *request.uri_mut() = uri;
+        }
+    } else {
+        request.headers_mut().insert(HOST, origin.host_header.clone());
+        *request.uri_mut() = Uri::from(path);
+    }
+}
+
+/// A second copy of a request that may be sent twice: GET and HEAD without a body.
+fn repeatable(request: &Request<OutgoingBody>) -> Option<Request<OutgoingBody>> {
+    let safe = matches!(*request.method(), Method::GET | Method::HEAD) && request.body().is_end_stream();
+    safe.then(|| {
+        let mut copy = Request::new(OutgoingBody::empty());
+        *copy.method_mut() = request.method().clone();
+        *copy.uri_mut() = request.uri().clone();
+        *copy.version_mut() = request.version();
+        copy.headers_mut().clone_from(request.headers());
+        copy
+    })
+}

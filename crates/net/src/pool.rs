@@ -1,0 +1,190 @@
+//! Open connections of one origin, waiting for their next request.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bowerbird_core::ports::Clock;
+use http::{HeaderMap, HeaderName, Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::{TrySendError, http1, http2};
+use parking_lot::Mutex;
+use tokio::time::timeout;
+
+use crate::body::OutgoingBody;
+
+/// How long an idle connection is kept. Shorter than most servers', so that we rarely meet one that is closing.
+pub(crate) const KEEP_IDLE: Duration = Duration::from_secs(30);
+/// Idle HTTP/1.1 connections of one origin, and of all.
+const IDLE_PER_ORIGIN: usize = 256;
+const IDLE_IN_ALL: usize = 1024;
+/// A connection whose last answer has ended is ready at once; one that is not is still sending, and of no use.
+const SETTLE: Duration = Duration::from_millis(50);
+
+/// The sending end of a connection.
+pub(crate) enum Sender {
+    Http1(http1::SendRequest<OutgoingBody>),
+    Http2(http2::SendRequest<OutgoingBody>),
+}
+
+impl Sender {
+    pub(crate) fn is_http2(&self) -> bool {
+        matches!(self, Self::Http2(_))
+    }
+
+    /// Sends a request. The error hands the request back exactly when none of it was written.
+    pub(crate) async fn send(
+        &mut self,
+        request: Request<OutgoingBody>,
+    ) -> Result<Response<Incoming>, TrySendError<Request<OutgoingBody>>> {
+        match self {
+            Self::Http1(sender) => sender.try_send_request(request).await,
+            Self::Http2(sender) => sender.try_send_request(request).await,
+        }
+    }
+
+    async fn is_usable(&mut self) -> bool {
+        match self {
+            Self::Http1(sender) => sender.is_ready() || matches!(timeout(SETTLE, sender.ready()).await, Ok(Ok(()))),
+            Self::Http2(sender) => sender.is_ready(),
+        }
+    }
+}
+
+/// What all pools share.
+pub(crate) struct PoolContext {
+    pub(crate) clock: Arc<dyn Clock>,
+    idle: AtomicUsize,
+}
+
+impl PoolContext {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Arc<Self> {
+        Arc::new(Self { clock, idle: AtomicUsize::new(0) })
+    }
+}
+
+/// The open connections of one origin.
+pub(crate) struct Pool {
+    context: Arc<PoolContext>,
+    idle: Mutex<Vec<Idle>>,
+    shared: Mutex<Option<Shared>>,
+}
+
+/// An HTTP/1.1 connection between two requests.
+struct Idle {
+    sender: http1::SendRequest<OutgoingBody>,
+    until: Duration,
+}
+
+/// An HTTP/2 connection, which takes any number of requests at once.
+struct Shared {
+    sender: http2::SendRequest<OutgoingBody>,
+    until: Duration,
+}
+
+impl Pool {
+    pub(crate) fn new(context: Arc<PoolContext>) -> Self {
+        Self { context, idle: Mutex::default(), shared: Mutex::default() }
+    }
+
+    /// Takes a connection that is ready: the one used last, since it is the likeliest to be alive.
+    pub(crate) async fn take(&self) -> Option<Sender> {
+        while let Some(mut sender) = self.next() {
+            if sender.is_usable().await {
+                return Some(sender);
+            }
+        }
+        None
+    }
+
+    fn next(&self) -> Option<Sender> {
+        let now = self.context.clock.monotonic();
+        if let Some(shared) = &mut *self.shared.lock()
+            && !shared.sender.is_closed()
+            && shared.until > now
+        {
+            shared.until = now + KEEP_IDLE;
+            return Some(Sender::Http2(shared.sender.clone()));
+        }
+        let mut idle = self.idle.lock();
+        while let Some(last) = idle.pop() {
+            self.context.idle.fetch_sub(1, Ordering::Relaxed);
+            if last.until > now && !last.sender.is_closed() {
+                return Some(Sender::Http1(last.sender));
+            }
+        }
+        None
+    }
+
+    /// Offers a fresh HTTP/2 connection to all requests of the origin.
+    pub(crate) fn share(&self, sender: &http2::SendRequest<OutgoingBody>) {
+        let until = self.context.clock.monotonic() + KEEP_IDLE;
+        *self.shared.lock() = Some(Shared { sender: sender.clone(), until });
+    }
+
+    /// Keeps an HTTP/1.1 connection whose answer has ended, for a time.
+    pub(crate) fn keep(&self, sender: http1::SendRequest<OutgoingBody>, keep_for: Duration) {
+        if keep_for.is_zero() || sender.is_closed() {
+            return;
+        }
+        let until = self.context.clock.monotonic() + keep_for;
+        let mut idle = self.idle.lock();
+        if idle.len() < IDLE_PER_ORIGIN && self.context.idle.load(Ordering::Relaxed) < IDLE_IN_ALL {
+            self.context.idle.fetch_add(1, Ordering::Relaxed);
+            idle.push(Idle { sender, until });
+        }
+    }
+
+    /// Closes what is over its time or closed by the peer.
+    pub(crate) fn sweep(&self, now: Duration) {
+        let mut idle = self.idle.lock();
+        let before = idle.len();
+        idle.retain(|connection| connection.until > now && !connection.sender.is_closed());
+        self.context.idle.fetch_sub(before - idle.len(), Ordering::Relaxed);
+        drop(idle);
+        let mut shared = self.shared.lock();
+        if shared.as_ref().is_some_and(|shared| shared.until <= now || shared.sender.is_closed()) {
+            *shared = None;
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.context.idle.fetch_sub(self.idle.get_mut().len(), Ordering::Relaxed);
+    }
+}
+
+/// How long a connection may be kept after this answer. Servers that announce when they will close get their way a
+/// second early, since a request that crosses the closing is lost.
+pub(crate) fn keep_for(headers: &HeaderMap) -> Duration {
+    const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+    let Some(announced) = headers.get(KEEP_ALIVE).and_then(|value| value.to_str().ok()) else {
+        return KEEP_IDLE;
+    };
+    let timeout = announced.split(',').find_map(|parameter| parameter.trim().strip_prefix("timeout="));
+    match timeout.and_then(|seconds| seconds.trim().parse::<u64>().ok()) {
+        Some(seconds) => KEEP_IDLE.min(Duration::from_secs(seconds.saturating_sub(1))),
+        None => KEEP_IDLE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_given_up_before_the_server_closes_it() {
+        let with = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("keep-alive", http::HeaderValue::from_static(value));
+            keep_for(&headers)
+        };
+        assert_eq!(keep_for(&HeaderMap::new()), KEEP_IDLE);
+        assert_eq!(with("timeout=5"), Duration::from_secs(4));
+        assert_eq!(with("max=100, timeout=2"), Duration::from_secs(1));
+        assert_eq!(with("timeout=0"), Duration::ZERO);
+        assert_eq!(with("timeout=9999"), KEEP_IDLE);
+        assert_eq!(with("timeout=soon"), KEEP_IDLE);
+    }
+}
