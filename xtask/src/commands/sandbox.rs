@@ -6,7 +6,7 @@ use crate::ui::Ui;
 use crate::workspace::Workspace;
 use crate::{http, interrupt, ports};
 use anyhow::{Result, bail};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -22,22 +22,22 @@ pub(crate) struct Arguments {
     /// Build Bowerbird as it is deployed: slower to build, faster to run
     #[arg(long)]
     release: bool,
+    /// Run this program instead of building one
+    #[arg(long, value_name = "PATH", conflicts_with = "release")]
+    program: Option<PathBuf>,
 }
 
 /// Runs until somebody asks it to end; `false` when a server ended before.
 pub(crate) fn run(ui: &Ui, workspace: &Workspace, arguments: &Arguments) -> Result<bool> {
     let testnet = Testnet::install(ui, workspace)?;
-    let mut build = workspace.cargo();
-    build.args(["build", "--package", "bowerbird"]);
-    if arguments.release {
-        build.arg("--release");
-    }
-    exec::quietly(ui, "building bowerbird", &mut build)?;
+    let program = match &arguments.program {
+        Some(program) => std::path::absolute(program)?,
+        None => build(ui, workspace, arguments.release)?,
+    };
 
     let folder = workspace.scratch("sandbox")?;
     let mut network = testnet.start(ui, &folder, arguments.appview)?;
     let port = ports::free_port_or(arguments.port)?;
-    let program = workspace.program(if arguments.release { "release" } else { "debug" });
     let mut bowerbird = start_bowerbird(&program, &network, port, &folder)?;
     tell(ui, &network, port, arguments.port, &folder);
 
@@ -55,6 +55,13 @@ pub(crate) fn run(ui: &Ui, workspace: &Workspace, arguments: &Arguments) -> Resu
     bowerbird.stop();
     network.stop();
     Ok(true)
+}
+
+fn build(ui: &Ui, workspace: &Workspace, release: bool) -> Result<PathBuf> {
+    let mut command = workspace.cargo();
+    command.args(["build", "--package", "bowerbird"]).args(release.then_some("--release"));
+    exec::quietly(ui, "building bowerbird", &mut command)?;
+    Ok(workspace.program(if release { "release" } else { "debug" }))
 }
 
 /// Starts the program with every address that it needs to find the network on loopback.

@@ -38,9 +38,8 @@ struct Ports {
 impl Lab {
     /// Signs alice in on the real PDS, then puts the trivial upstream in the PDS' place: the account's server keeps its
     /// address, so the calls that are measured are signed like any other, and only the answer costs nothing.
-    pub(super) fn open(ui: &Ui, workspace: &Workspace, testnet: &Testnet) -> Result<Self> {
+    pub(super) fn open(ui: &Ui, workspace: &Workspace, testnet: &Testnet, program: PathBuf) -> Result<Self> {
         let folder = workspace.scratch("bench")?;
-        let program = workspace.program("release");
         let network = testnet.start(ui, &folder, false)?;
         let port = ports::free_port()?;
         let bowerbird = sandbox::start_bowerbird(&program, &network, port, &folder)?;

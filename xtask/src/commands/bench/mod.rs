@@ -16,6 +16,7 @@ use cases::CASES;
 use lab::Lab;
 use report::Report;
 use runner::Effort;
+use std::path::PathBuf;
 
 /// What `bench` is asked.
 #[derive(clap::Args)]
@@ -29,6 +30,9 @@ pub(crate) struct Arguments {
     /// List the cases and their bounds, and measure nothing
     #[arg(long)]
     list: bool,
+    /// Measure this program instead of building one: an older build, to compare with
+    #[arg(long, value_name = "PATH")]
+    program: Option<PathBuf>,
     /// Measure only cases whose names contain one of these
     filter: Vec<String>,
 }
@@ -36,7 +40,7 @@ pub(crate) struct Arguments {
 impl Arguments {
     /// The form that belongs to `cargo xtask test`.
     pub(crate) fn short() -> Self {
-        Self { short: true, json: false, list: false, filter: Vec::new() }
+        Self { short: true, json: false, list: false, program: None, filter: Vec::new() }
     }
 }
 
@@ -52,14 +56,16 @@ pub(crate) fn run(ui: &Ui, workspace: &Workspace, arguments: &Arguments) -> Resu
 
     tools::ensure(ui, &[tools::BENCH])?;
     let testnet = Testnet::install(ui, workspace)?;
-    for build in [
-        &["build", "--release", "--package", "bowerbird"][..],
-        &["build", "--release", "--package", "xtask", "--features", "reference"],
-    ] {
-        exec::quietly(ui, &format!("cargo {}", build.join(" ")), workspace.cargo().args(build))?;
-    }
+    let program = match &arguments.program {
+        Some(program) => std::path::absolute(program)?,
+        None => {
+            build(ui, workspace, &["--package", "bowerbird"])?;
+            workspace.program("release")
+        }
+    };
+    build(ui, workspace, &["--package", "xtask", "--features", "reference"])?;
 
-    let mut lab = Lab::open(ui, workspace, &testnet)?;
+    let mut lab = Lab::open(ui, workspace, &testnet, program)?;
     let effort = if arguments.short { Effort::SHORT } else { Effort::LONG };
     let mut report = Report::new(arguments.short);
     for case in cases {
@@ -78,4 +84,11 @@ pub(crate) fn run(ui: &Ui, workspace: &Workspace, arguments: &Arguments) -> Resu
         ui.line(format_args!("figures: {}", file.display()));
     }
     Ok(report.passed())
+}
+
+/// Builds as it is deployed: a figure of a debug build says nothing.
+fn build(ui: &Ui, workspace: &Workspace, what: &[&str]) -> Result<()> {
+    let label = format!("cargo build --release {}", what.join(" "));
+    exec::quietly(ui, &label, workspace.cargo().args(["build", "--release"]).args(what))?;
+    Ok(())
 }
