@@ -56,12 +56,11 @@ pub(crate) fn run(ui: &Ui, workspace: &Workspace, arguments: &Arguments) -> Resu
 
     tools::ensure(ui, &[tools::BENCH])?;
     let testnet = Testnet::install(ui, workspace)?;
-    let program = match &arguments.program {
-        Some(program) => std::path::absolute(program)?,
-        None => {
-            build(ui, workspace, &["--package", "bowerbird"])?;
-            workspace.program("release")
-        }
+    let program = if let Some(program) = &arguments.program {
+        std::path::absolute(program)?
+    } else {
+        build(ui, workspace, &["--package", "bowerbird"])?;
+        workspace.program("release")
     };
     build(ui, workspace, &["--package", "xtask", "--features", "reference"])?;
 
