@@ -14,23 +14,23 @@ pub const fn is_public(address: IpAddr) -> bool {
 
 const fn is_public_v4(address: Ipv4Addr) -> bool {
     let [a, b, c, _] = address.octets();
-    !matches!(
-        (a, b, c),
-        // This network, private, loopback (RFC 1122, RFC 1918).
-        (0 | 10 | 127, _, _)
+    let special = match a {
+        // This network, private, loopback; multicast, reserved, broadcast (RFC 1122, RFC 1918; RFC 5771, RFC 1112).
+        0 | 10 | 127 | 224.. => true,
         // Shared address space of carriers (RFC 6598).
-        | (100, 64..=127, _)
+        100 => matches!(b, 64..=127),
         // Link-local, where cloud machines keep their credentials (RFC 3927).
-        | (169, 254, _)
+        169 => b == 254,
         // Private (RFC 1918).
-        | (172, 16..=31, _) | (192, 168, _)
-        // Protocol assignments, documentation, the former 6to4 relays (RFC 6890, RFC 5737, RFC 7526).
-        | (192, 0, 0 | 2) | (192, 88, 99)
+        172 => matches!(b, 16..=31),
+        // Protocol assignments and documentation, the former 6to4 relays, private (RFC 6890, RFC 7526, RFC 1918).
+        192 => matches!((b, c), (0, 0 | 2) | (88, 99) | (168, _)),
         // Benchmarks, documentation (RFC 2544, RFC 5737).
-        | (198, 18 | 19, _) | (198, 51, 100) | (203, 0, 113)
-        // Multicast, reserved, broadcast (RFC 5771, RFC 1112, RFC 919).
-        | (224.., _, _)
-    )
+        198 => matches!((b, c), (18 | 19, _) | (51, 100)),
+        203 => matches!((b, c), (0, 113)),
+        _ => false,
+    };
+    !special
 }
 
 /// Only `2000::/3` is given out as global unicast (RFC 4291 §2.4), so everything outside of it is refused without a
@@ -38,16 +38,16 @@ const fn is_public_v4(address: Ipv4Addr) -> bool {
 /// site-local, multicast.
 const fn is_public_v6(address: Ipv6Addr) -> bool {
     let [a, b, ..] = address.segments();
-    matches!(a, 0x2000..=0x3fff)
-        && !matches!(
-            (a, b),
-            // Protocol assignments: Teredo carries an IPv4 address inside, ORCHID is not routed (RFC 2928, RFC 4380).
-            (0x2001, 0..=0x01ff)
-            // Documentation (RFC 3849, RFC 9637).
-            | (0x2001, 0x0db8) | (0x3fff, 0..=0x0fff)
-            // 6to4: an IPv4 address inside (RFC 3056).
-            | (0x2002, _)
-        )
+    match a {
+        // Protocol assignments (Teredo carries an IPv4 address inside, ORCHID is not routed), documentation (RFC 2928,
+        // RFC 4380, RFC 3849).
+        0x2001 => !matches!(b, 0..=0x01ff | 0x0db8),
+        // 6to4: an IPv4 address inside (RFC 3056).
+        0x2002 => false,
+        // Documentation (RFC 9637).
+        0x3fff => b > 0x0fff,
+        _ => matches!(a, 0x2000..=0x3fff),
+    }
 }
 
 #[cfg(test)]

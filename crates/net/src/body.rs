@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use tokio::sync::Notify;
 use tokio::time::{Instant, Sleep};
 
 use crate::limits::broken;
@@ -65,25 +66,33 @@ impl Body for OutgoingBody {
 #[derive(Debug)]
 pub(crate) struct Upload {
     started: Instant,
-    /// Milliseconds from the start to the last chunk, doubled; odd when it was the last one.
-    state: AtomicU64,
+    /// Milliseconds from the start to the last chunk.
+    last_chunk: AtomicU64,
+    finished: Notify,
 }
 
 impl Upload {
     #[expect(clippy::disallowed_methods, reason = "a timer of this adapter, measured by the runtime that runs it")]
     pub(crate) fn start() -> Arc<Self> {
-        Arc::new(Self { started: Instant::now(), state: AtomicU64::new(0) })
+        Arc::new(Self { started: Instant::now(), last_chunk: AtomicU64::new(0), finished: Notify::new() })
     }
 
     fn note(&self, finished: bool) {
-        let millis = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX >> 1);
-        self.state.store(millis << 1 | u64::from(finished), Ordering::Relaxed);
+        let millis = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last_chunk.store(millis, Ordering::Relaxed);
+        if finished {
+            self.finished.notify_one();
+        }
     }
 
-    /// When patience ends, as things are: `idle` after the last chunk, or `answer` after the end.
-    pub(crate) fn patience(&self, idle: Duration, answer: Duration) -> Instant {
-        let state = self.state.load(Ordering::Relaxed);
-        self.started + Duration::from_millis(state >> 1) + if state & 1 == 1 { answer } else { idle }
+    /// Waits until the last chunk was handed over.
+    pub(crate) async fn finished(&self) {
+        self.finished.notified().await;
+    }
+
+    /// When the last chunk was handed over, the start counting as one.
+    pub(crate) fn last_chunk(&self) -> Instant {
+        self.started + Duration::from_millis(self.last_chunk.load(Ordering::Relaxed))
     }
 }
 

@@ -143,23 +143,28 @@ impl NetClient {
     ) -> Result<(Response<Incoming>, Lease), HttpError> {
         let upload = Upload::start();
         let request = request.map(|body| OutgoingBody::Streamed { body, upload: Arc::clone(&upload) });
-        let patience = || upload.patience(self.limits.idle(), self.limits.deadline(Purpose::Api));
+        let idle = self.limits.idle();
         let mut exchange = std::pin::pin!(self.exchange(origin, request, Purpose::Api, sent));
-        let mut timer = std::pin::pin!(sleep(self.limits.idle()));
-        timer.as_mut().reset(patience());
+        let mut timer = std::pin::pin!(sleep(idle));
+        let mut finished = false;
         loop {
             tokio::select! {
                 biased;
                 outcome = &mut exchange => return outcome,
+                () = upload.finished(), if !finished => {
+                    finished = true;
+                    timer.set(sleep(self.limits.deadline(Purpose::Api)));
+                }
                 () = &mut timer => {
-                    let end = patience();
-                    if end <= timer.deadline() {
-                        return Err(HttpError::perhaps_sent(HttpFault::Timeout, None));
+                    let patience = upload.last_chunk() + idle;
+                    if finished || patience <= timer.deadline() {
+                        break;
                     }
-                    timer.as_mut().reset(end);
+                    timer.as_mut().reset(patience);
                 }
             }
         }
+        Err(HttpError::perhaps_sent(HttpFault::Timeout, None))
     }
 
     /// Starts the task that closes idle connections, once there is a runtime. It ends with the client.
@@ -168,9 +173,10 @@ impl NetClient {
             return;
         }
         let origins = Arc::downgrade(&self.origins);
+        let pause = self.limits.sweep();
         tokio::spawn(async move {
             loop {
-                sleep(Origins::SWEEP_EVERY).await;
+                sleep(pause).await;
                 let Some(origins) = origins.upgrade() else { return };
                 origins.sweep();
             }

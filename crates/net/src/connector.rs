@@ -38,7 +38,7 @@ pub(crate) struct Connector {
 impl Connector {
     pub(crate) fn new(resolver: Resolver, tls: TlsConnector, limits: Limits) -> Self {
         let mut http1 = http1::Builder::new();
-        http1.max_buf_size(HEAD_BYTES.into());
+        http1.max_header_size(HEAD_BYTES.into()).max_buf_size(HEAD_BYTES.into());
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2
             .timer(TokioTimer::new())

@@ -9,7 +9,7 @@ use http::response::Parts;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
-/// The largest head of an answer, in bytes. It is the read buffer of HTTP/1.1 too.
+/// The largest head of an answer, in bytes. It is the size of HTTP/1.1's buffers too.
 pub(crate) const HEAD_BYTES: u16 = u16::MAX;
 /// The most header fields of an answer. HTTP/1.1 has this limit in hyper.
 pub(crate) const HEADER_FIELDS: usize = 100;
@@ -17,6 +17,8 @@ pub(crate) const HEADER_FIELDS: usize = 100;
 const CONNECT: Duration = Duration::from_secs(10);
 /// The longest pause between two chunks of a streamed body, either way.
 const IDLE: Duration = Duration::from_mins(1);
+/// How often idle connections are looked through.
+const SWEEP: Duration = Duration::from_secs(5);
 /// The time for a DNS lookup of TXT records.
 const TXT: Duration = Duration::from_secs(5);
 
@@ -53,6 +55,10 @@ impl Limits {
 
     pub(crate) fn idle(self) -> Duration {
         IDLE / self.divisor
+    }
+
+    pub(crate) fn sweep(self) -> Duration {
+        SWEEP / self.divisor
     }
 
     pub(crate) fn txt(self) -> Duration {

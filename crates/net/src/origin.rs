@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use bowerbird_core::ports::{HttpError, HttpFault};
 use http::uri::{Authority, Scheme};
@@ -108,9 +107,6 @@ impl Origins {
             }
         }
     }
-
-    /// How often it is worth to sweep.
-    pub(crate) const SWEEP_EVERY: Duration = Duration::from_secs(5);
 }
 
 /// Forgets the quarter that was not used for the longest time, so that a flood of names costs little per name.
