@@ -1,4 +1,4 @@
-//! What the authorization server shall ask the person (OpenID Connect Core §3.1.2.1 and its `create` extension).
+//! What the authorization server shall ask the person (`OpenID` Connect Core §3.1.2.1 and its `create` extension).
 
 use std::{fmt, str::FromStr};
 

@@ -49,7 +49,7 @@ pub struct ClientMetadata {
     pub dpop_bound_access_tokens: bool,
 }
 
-/// Web or native (RFC 7591 leaves it to OpenID's registration); web is the default.
+/// Web or native (RFC 7591 leaves it to `OpenID`'s registration); web is the default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ApplicationType {

@@ -39,7 +39,7 @@ impl DpopChallenge {
             if let Some(after_equals) = spaced.strip_prefix('=') {
                 let (text, after) = split_value(after_equals.trim_start_matches([' ', '\t']))?;
                 if let Some(challenge) = &mut found {
-                    challenge.take(name, text);
+                    challenge.take(name, &text);
                 }
                 rest = after;
             } else if found.is_some() {
@@ -63,11 +63,11 @@ impl DpopChallenge {
         self.error.as_deref() == Some("invalid_token")
     }
 
-    fn take(&mut self, name: &str, value: String) {
+    fn take(&mut self, name: &str, value: &str) {
         if name.eq_ignore_ascii_case("error") && self.error.is_none() {
-            self.error = Some(printable(&value, 200));
+            self.error = Some(printable(value, 200));
         } else if name.eq_ignore_ascii_case("error_description") && self.description.is_none() {
-            self.description = Some(printable(&value, 200));
+            self.description = Some(printable(value, 200));
         }
     }
 }

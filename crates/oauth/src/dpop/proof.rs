@@ -115,7 +115,7 @@ mod tests {
         "#);
         insta::assert_json_snapshot!(jws.claims, @r#"
         {
-          "ath": "PxbbvebOcnQMVdPO5YiHnBOQTzgHjH_SomhuppwdRhc",
+          "ath": "oFYf1knNtrqnhAVfBRuteW6gr-8X_KOCGVSd7rpOjBo",
           "htm": "POST",
           "htu": "https://as.example/oauth/token",
           "iat": 1700000000,

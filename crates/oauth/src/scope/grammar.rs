@@ -78,7 +78,9 @@ pub(super) fn print(resource: &str, positional_name: &str, positional: &[&str], 
         }
         several => several.iter().for_each(|value| push(&mut out, positional_name, value)),
     }
-    rest.iter().for_each(|(name, value)| push(&mut out, name, value));
+    for (name, value) in rest {
+        push(&mut out, name, value);
+    }
     out
 }
 

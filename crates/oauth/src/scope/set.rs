@@ -200,10 +200,12 @@ mod tests {
             collections in prop::collection::btree_set("[a-z]{2,5}\\.[a-z]{2,5}\\.[a-zA-Z]{1,9}", 0..4),
             actions in prop::sample::subsequence(vec!["create", "update", "delete"], 1..=3),
         ) {
-            let mut text = String::from("repo?");
-            if collections.is_empty() { text.push_str("collection=*&"); }
-            for collection in &collections { text.push_str(&format!("collection={collection}&")); }
-            text.push_str(&actions.iter().map(|action| format!("action={action}")).collect::<Vec<_>>().join("&"));
+            let mut pairs: Vec<String> = collections.iter().map(|name| format!("collection={name}")).collect();
+            if pairs.is_empty() {
+                pairs.push("collection=*".to_owned());
+            }
+            pairs.extend(actions.iter().map(|action| format!("action={action}")));
+            let text = format!("repo?{}", pairs.join("&"));
             let scope = Scope::parse(&text);
             prop_assert!(matches!(scope, Scope::Repo(_)), "{}", text);
             prop_assert_eq!(&Scope::parse(&scope.to_string()), &scope);
