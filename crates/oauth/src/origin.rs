@@ -202,6 +202,9 @@ impl Endpoint {
         if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
             return Err(EndpointError::BadUrl);
         }
+        if !matches!(url.host(), Some(Host::Domain(_))) && !policy.lists(&url) {
+            return Err(EndpointError::IpHost);
+        }
         let uri = url.as_str().parse().map_err(|_| EndpointError::BadUrl)?;
         Ok(Self { url, uri })
     }
@@ -226,6 +229,9 @@ pub enum EndpointError {
     /// The endpoint's origin is another one than the issuer's.
     #[error("the endpoint is at another origin than its issuer")]
     ForeignOrigin,
+    /// The host is an IP address that is not listed for plain http.
+    #[error("the endpoint's host is an IP address")]
+    IpHost,
     /// Not a URL, too long, or with credentials or a fragment.
     #[error("the endpoint is not a usable URL (it must have a host, no credentials and no fragment)")]
     BadUrl,
@@ -354,6 +360,9 @@ mod tests {
             assert_eq!(Endpoint::parse(input, &issuer, &https).unwrap_err(), fault, "{input}");
         }
         assert!(Endpoint::parse_foreign("https://honest.example/oauth/token", &https).is_ok());
+        for ip in ["https://192.0.2.1/token", "https://[::1]/token", "https://2130706433/token"] {
+            assert_eq!(Endpoint::parse_foreign(ip, &https).unwrap_err(), EndpointError::IpHost, "{ip}");
+        }
         assert!(Endpoint::parse(&format!("https://as.example/{}", "a".repeat(2048)), &issuer, &https).is_err());
     }
 }

@@ -245,17 +245,20 @@ impl ClientMetadata {
             return loopback_fault(&url);
         }
         match (url.scheme(), self.application_type) {
-            ("https", _) if url.as_str().len() != uri.len() && uri.contains(":443") => {
-                Some("the default port must not be written")
-            }
+            ("https", _) if writes_default_port(uri) => Some("the default port must not be written"),
             ("https", ApplicationType::Web) => None,
             ("https", ApplicationType::Native) => (url.origin() != client_id.to_url().origin())
                 .then_some("an app link must have the same origin as the client id"),
             (_, ApplicationType::Web) => Some("a web client redirects to https only"),
-            ("http", ApplicationType::Native) => loopback_fault(&url),
             (scheme, ApplicationType::Native) => app_scheme_fault(scheme, uri, client_id),
         }
     }
+}
+
+/// Whether the authority of an https URL ends with `:443`, which a URL parser drops silently.
+fn writes_default_port(uri: &str) -> bool {
+    let authority = uri.split_once("//").map_or("", |(_, rest)| rest);
+    authority.split(['/', '?', '#', '\\']).next().is_some_and(|authority| authority.ends_with(":443"))
 }
 
 /// Loopback redirects name the address, because `localhost` may be resolved to something else (RFC 8252 §8.3).

@@ -87,7 +87,11 @@ fn loopback_redirects_name_the_address() {
 #[test]
 fn web_redirects_are_https() {
     let with = |uri: &str| ClientMetadata::web_public(&client_id(), vec![uri.to_owned()], &scope(), description());
-    for good in ["https://app.bower.example/cb", "https://elsewhere.example:8443/cb?x=1"] {
+    for good in [
+        "https://app.bower.example/cb",
+        "https://elsewhere.example:8443/cb?x=1",
+        "https://APP.bower.example/cb?port=:443",
+    ] {
         assert!(with(good).is_ok(), "{good}");
     }
     for bad in [
@@ -107,8 +111,7 @@ fn web_redirects_are_https() {
 #[test]
 fn native_redirects_belong_to_the_client_id() {
     let with = |uri: &str| ClientMetadata::native(&client_id(), vec![uri.to_owned()], &scope(), description());
-    for good in ["example.bower.app:/cb", "https://app.bower.example/open", "http://127.0.0.1/cb", "http://[::1]:1/cb"]
-    {
+    for good in ["example.bower.app:/cb", "https://app.bower.example/open"] {
         assert!(with(good).is_ok(), "{good}");
     }
     for bad in [
@@ -119,6 +122,8 @@ fn native_redirects_belong_to_the_client_id() {
         "https://bower.example/open",
         "https://app.bower.example:8443/open",
         "http://localhost/cb",
+        "http://127.0.0.1/cb",
+        "https://app.bower.example:443/open",
     ] {
         assert!(matches!(with(bad), Err(ClientMetadataError::RedirectUri { .. })), "{bad}");
     }
