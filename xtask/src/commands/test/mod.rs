@@ -155,7 +155,7 @@ impl Run<'_> {
             command.args(&arguments.filter);
         } else {
             self.ui.note("cargo-nextest is not installed: using cargo test, which is slower");
-            command.args(["--lib", "--bins", "--tests", "--"]);
+            command.args(["--tests", "--"]);
             if arguments.quick {
                 command.args(["--skip", REAL]); // by name only: cargo test cannot leave out a file
             }
