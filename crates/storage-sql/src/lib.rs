@@ -1,1 +1,33 @@
 //! The truth: SQLite and PostgreSQL stores.
+//!
+//! [`SqlStores::open`] takes a `sqlite:` or `postgres:` URL, brings the schema up to date, checks that a commit is
+//! durable, and gives the stores of `bowerbird_core::ports`. Every store is written once, in SQL that both engines
+//! read the same way; what differs lives in two engines:
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | `statement`, `row`, `failure` | one face of both drivers: SQL with values in, typed columns or a `StoreError` out |
+//! | `engine` | where reads and writes go |
+//! | `sqlite` | the file and its modes, the one writer (group commit), a few readers |
+//! | `postgres` | the pool and its checks |
+//! | `migrations` | bringing a schema up to date, or saying why not |
+//! | `stores` | one file per store |
+//!
+//! With SQLite several processes may have the file open (a server, and `bowerbird accounts list` beside it): writes
+//! take turns, and the lease in a credential's row keeps them from refreshing it at once.
+
+mod database_url;
+mod engine;
+mod failure;
+mod migrations;
+mod open_error;
+mod postgres;
+mod row;
+mod sql_stores;
+mod sqlite;
+mod statement;
+mod stores;
+
+pub use database_url::{DatabaseUrl, DatabaseUrlError};
+pub use open_error::OpenError;
+pub use sql_stores::{CheckError, OpenOptions, SqlStores};

@@ -18,10 +18,12 @@
     reason = "test support: a broken fixture should stop the test at once, with the cause"
 )]
 
-//ACT pub mod actors;
+pub mod actors;
+mod child;
+pub mod conformance;
 pub mod fault;
 pub mod http_client;
-//ACT pub mod real;
-//ACT pub mod server;
-//ACT pub mod sweep;
+pub mod real;
+pub mod server;
+pub mod sweep;
 mod threads;

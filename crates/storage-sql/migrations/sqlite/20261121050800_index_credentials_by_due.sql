@@ -1,0 +1,1 @@
+CREATE INDEX credentials_by_due ON credentials (due_at) WHERE due_at IS NOT NULL;

@@ -1,0 +1,1 @@
+CREATE INDEX authorization_requests_by_expiry ON authorization_requests (expires_at);

@@ -1,0 +1,9 @@
+CREATE TABLE device_accounts (
+    -- Moves along when a login gives the session a new name.
+    device_id TEXT NOT NULL REFERENCES device_sessions (id) ON DELETE CASCADE ON UPDATE CASCADE,
+    account_id TEXT NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
+    added_at INTEGER NOT NULL,
+    -- The highest on a device is its active account; so the place moves by itself when that one goes.
+    use_order INTEGER NOT NULL,
+    PRIMARY KEY (device_id, account_id)
+) STRICT;

@@ -1,0 +1,1 @@
+CREATE INDEX device_accounts_by_account ON device_accounts (account_id);

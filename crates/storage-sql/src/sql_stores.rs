@@ -1,0 +1,148 @@
+//! The open database, as the composition holds it.
+
+use std::sync::Arc;
+
+use bowerbird_core::ports::{Entropy, StoreError, Stores};
+
+use crate::database_url::DatabaseUrl;
+use crate::engine::Engine;
+use crate::failure::unavailable;
+use crate::open_error::OpenError;
+use crate::postgres::PostgresEngine;
+use crate::sqlite::SqliteEngine;
+use crate::statement::Statement;
+
+/// What may be chosen about a database.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenOptions {
+    /// Connections to PostgreSQL at most. SQLite has one writer and a few readers, always.
+    pub postgres_connections: u32,
+}
+
+impl Default for OpenOptions {
+    /// Eight connections.
+    fn default() -> Self {
+        Self { postgres_connections: 8 }
+    }
+}
+
+/// An open database: cheap to clone, closed by [`Self::close`] or when the last clone goes.
+#[derive(Clone, Debug)]
+pub struct SqlStores {
+    engine: Arc<Engine>,
+}
+
+/// A database that did not pass [`SqlStores::check`].
+#[derive(Debug, thiserror::Error)]
+pub enum CheckError {
+    /// It could not be asked.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Its file is damaged; restore a backup.
+    #[error("the database is damaged: {0}")]
+    Damaged(String),
+    /// A row refers to another that is gone.
+    #[error("a row of {0} refers to a row that is gone")]
+    Dangling(String),
+}
+
+impl SqlStores {
+    /// Opens the database of a URL (see [`DatabaseUrl`]), making a SQLite file where there is none, and brings its
+    /// schema up to date. Must be called inside a tokio runtime.
+    pub async fn open(url: &str) -> Result<Self, OpenError> {
+        Self::open_with(&url.parse()?, OpenOptions::default()).await
+    }
+
+    /// Like [`Self::open`], with choices.
+    pub async fn open_with(url: &DatabaseUrl, options: OpenOptions) -> Result<Self, OpenError> {
+        let engine = match url {
+            DatabaseUrl::Sqlite(path) => Engine::Sqlite(SqliteEngine::open(path).await?),
+            DatabaseUrl::Postgres(url) => {
+                Engine::Postgres(PostgresEngine::open(url, options.postgres_connections).await?)
+            }
+        };
+        Ok(Self { engine: Arc::new(engine) })
+    }
+
+    /// Gives every store.
+    pub fn stores(&self) -> Stores {
+        Stores {
+            accounts: self.engine.clone(),
+            connections: self.engine.clone(),
+            credentials: self.engine.clone(),
+            data_keys: self.engine.clone(),
+            authorization_requests: self.engine.clone(),
+            device_sessions: self.engine.clone(),
+        }
+    }
+
+    /// The id of the installation that the database belongs to: 32 hexadecimal digits, drawn at the first call ever and
+    /// the same since. A copied database carries its original's.
+    pub async fn cluster_id(&self, entropy: &dyn Entropy) -> Result<String, StoreError> {
+        let select = || Statement::new("SELECT cluster_id FROM installation WHERE only_row = 1");
+        let read = |row: crate::row::Row| row.of("installation").text("cluster_id");
+        if let Some(row) = self.engine.row(select()).await? {
+            return read(row);
+        }
+        let mut bytes = [0; 16];
+        entropy.fill(&mut bytes);
+        // The time is by the database's clock, for people only.
+        let insert = match *self.engine {
+            Engine::Sqlite(_) => {
+                "INSERT INTO installation (only_row, cluster_id, created_at) \
+                 VALUES (1, $1, CAST(unixepoch('subsec') * 1000 AS INTEGER)) ON CONFLICT (only_row) DO NOTHING"
+            }
+            Engine::Postgres(_) => {
+                "INSERT INTO installation (only_row, cluster_id, created_at) \
+                 VALUES (1, $1, CAST(extract(epoch FROM now()) * 1000 AS BIGINT)) ON CONFLICT (only_row) DO NOTHING"
+            }
+        };
+        self.engine.execute(Statement::new(insert).with(format!("{:032x}", u128::from_be_bytes(bytes)))).await?;
+        // Read back: another instance may have been first.
+        let row = self.engine.row(select()).await?;
+        row.ok_or_else(|| unavailable("the installation row did not stay")).and_then(read)
+    }
+
+    /// Whether the database could take a write now. Cheap; for `/ready`.
+    pub async fn ready(&self) -> Result<(), StoreError> {
+        match &*self.engine {
+            Engine::Sqlite(engine) => engine.ready().await,
+            Engine::Postgres(engine) => engine.ready().await,
+        }
+    }
+
+    /// Reads the whole database and checks that it is sound. Slow on a large one; for `bowerbird doctor`.
+    pub async fn check(&self) -> Result<(), CheckError> {
+        self.ready().await?;
+        if matches!(&*self.engine, Engine::Postgres(_)) {
+            // PostgreSQL checks its references itself, and its files with its own tools.
+            return Ok(());
+        }
+        for row in self.engine.rows(Statement::new("PRAGMA quick_check(1)")).await? {
+            let verdict = row.of("quick_check").text("quick_check")?;
+            if verdict != "ok" {
+                return Err(CheckError::Damaged(verdict));
+            }
+        }
+        match self.engine.row(Statement::new("PRAGMA foreign_key_check")).await? {
+            Some(row) => Err(CheckError::Dangling(row.of("foreign_key_check").text("table")?)),
+            None => Ok(()),
+        }
+    }
+
+    /// Moves SQLite's write-ahead log into the file, such as before a copy of the file. Nothing to do for PostgreSQL.
+    pub async fn checkpoint(&self) -> Result<(), StoreError> {
+        match &*self.engine {
+            Engine::Sqlite(engine) => engine.checkpoint().await,
+            Engine::Postgres(_) => Ok(()),
+        }
+    }
+
+    /// Finishes the writes that are queued and closes; every store then answers "not available".
+    pub async fn close(&self) {
+        match &*self.engine {
+            Engine::Sqlite(engine) => engine.close().await,
+            Engine::Postgres(engine) => engine.close().await,
+        }
+    }
+}

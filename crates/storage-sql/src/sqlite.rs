@@ -1,0 +1,78 @@
+//! SQLite: one file, one writer, a few readers.
+
+mod file;
+mod open;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::path::{Path, PathBuf};
+
+use bowerbird_core::ports::StoreError;
+use futures_util::future::BoxFuture;
+use sqlx::pool::PoolConnection;
+use sqlx::sqlite::{Sqlite, SqlitePool, SqlitePoolOptions};
+
+use self::writer::Writer;
+use crate::engine::{Connection, Urgency};
+use crate::failure::{store_error, unavailable};
+use crate::open_error::OpenError;
+
+/// Readers beside the writer: each is a thread and a page cache, opened when first needed.
+const READERS: u32 = 3;
+
+/// An open SQLite file.
+#[derive(Debug)]
+pub(crate) struct SqliteEngine {
+    path: PathBuf,
+    writer: Writer,
+    readers: SqlitePool,
+}
+
+impl SqliteEngine {
+    /// Opens the file, or makes it where there is none.
+    pub(crate) async fn open(path: &Path) -> Result<Self, OpenError> {
+        let connection = open::open(path).await?;
+        let writer = Writer::start(open::writer_options(path), connection);
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .min_connections(0)
+            // The file does not go away like a server does.
+            .test_before_acquire(false)
+            .max_lifetime(None)
+            .connect_lazy_with(open::reader_options(path));
+        Ok(Self { path: path.to_owned(), writer, readers })
+    }
+
+    pub(crate) async fn reader(&self) -> Result<PoolConnection<Sqlite>, StoreError> {
+        self.readers.acquire().await.map_err(store_error)
+    }
+
+    /// Queues a job for the writer and waits for the commit that holds it.
+    pub(crate) async fn write<T, F>(&self, urgency: Urgency, job: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(Connection<'c>) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
+    {
+        self.writer.write(urgency, job).await
+    }
+
+    /// Whether a write could be made now: the file is where it was, and its write lock can be had.
+    pub(crate) async fn ready(&self) -> Result<(), StoreError> {
+        if !self.path.exists() {
+            return Err(unavailable("the database file is gone; restore it, or stop and start anew"));
+        }
+        self.write(Urgency::Now, |_| Box::pin(async { Ok(()) })).await
+    }
+
+    /// Moves the write-ahead log into the file.
+    pub(crate) async fn checkpoint(&self) -> Result<(), StoreError> {
+        self.writer.checkpoint().await
+    }
+
+    /// Finishes what is queued and closes; the last one to close moves the log into the file.
+    pub(crate) async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+}

@@ -1,0 +1,208 @@
+//! Sealed credentials, one per connection.
+
+mod state;
+
+use async_trait::async_trait;
+use bowerbird_core::ports::{Cas, CredentialStore, StoreError};
+use bowerbird_core::refresh::QUIET_SECONDS;
+use bowerbird_core::{
+    AccountId, ConnectionId, CredentialRecord, CredentialState, Generation, NeedsReauth, RefreshClass, SealedFields,
+    SealedTokens, Timestamp,
+};
+
+use self::state::{StateColumns, read_reason, read_state};
+use super::{cas, count};
+use crate::engine::Engine;
+use crate::row::{Row, RowOf};
+use crate::statement::Statement;
+
+macro_rules! columns {
+    () => {
+        "connection_id, account_id, generation, issuer, audience, subject, client_kid, refresh_class, state, reason, \
+         lease_until, intent_at, before_state, before_lease_until, before_intent_at, dpop_key, granted_generation, \
+         granted_at, access_token, refresh_token, issued_at, access_expires_at, scope"
+    };
+}
+
+#[async_trait]
+impl CredentialStore for Engine {
+    async fn find(&self, connection: ConnectionId) -> Result<Option<CredentialRecord>, StoreError> {
+        let sql = concat!("SELECT ", columns!(), " FROM credentials WHERE connection_id = $1");
+        let row = self.row(Statement::new(sql).with(connection)).await?;
+        row.as_ref().map(|row| read(row, CURRENT)).transpose()
+    }
+
+    async fn replace(&self, record: &CredentialRecord, seen: Option<Generation>) -> Result<Cas, StoreError> {
+        let statement = match seen {
+            None => with_record(Statement::new(INSERT), record),
+            Some(seen) if record.generation <= seen => {
+                return Err(StoreError::Refused("a new grant needs a higher generation"));
+            }
+            Some(seen) => with_record(Statement::new(REPLACE), record).with(seen.0),
+        };
+        self.execute(statement).await.map(cas)
+    }
+
+    async fn begin_refresh(
+        &self,
+        connection: ConnectionId,
+        seen: Generation,
+        now: Timestamp,
+        lease_until: Timestamp,
+    ) -> Result<Option<CredentialRecord>, StoreError> {
+        // One statement, so that the check and the intent cannot come apart: of any number of callers, in any number of
+        // processes, one finds the row as named.
+        let sql = concat!(
+            "UPDATE credentials SET before_state = state, before_lease_until = lease_until, \
+             before_intent_at = intent_at, state = 'refreshing', lease_until = $4, intent_at = $3, fence = fence + 1 \
+             WHERE connection_id = $1 AND generation = $2 AND (state = 'ok' \
+             OR (state = 'refreshing' AND lease_until <= $3 AND intent_at <= $5) \
+             OR (state = 'unknown' AND intent_at <= $5)) RETURNING ",
+            columns!()
+        );
+        let statement = Statement::new(sql)
+            .with(connection)
+            .with(seen.0)
+            .with(now)
+            .with(lease_until)
+            .with(now.plus_seconds(-QUIET_SECONDS));
+        let row = self.returning(statement).await?;
+        row.as_ref().map(|row| read(row, BEFORE)).transpose()
+    }
+
+    async fn commit_refresh(
+        &self,
+        connection: ConnectionId,
+        seen: Generation,
+        tokens: &SealedTokens,
+        state: &CredentialState,
+    ) -> Result<Cas, StoreError> {
+        let statement = Statement::new(
+            "UPDATE credentials SET generation = $2 + 1, state = $3, reason = $4, lease_until = $5, intent_at = $6, \
+             access_token = $7, refresh_token = $8, issued_at = $9, access_expires_at = $10, scope = $11, \
+             lease_owner = NULL, attempts = NULL, not_before = NULL, due_at = NULL \
+             WHERE connection_id = $1 AND generation = $2",
+        );
+        let statement = StateColumns::of(state).add_to(statement.with(connection).with(seen.0));
+        self.execute(with_tokens(statement, tokens)).await.map(cas)
+    }
+
+    async fn set_state(
+        &self,
+        connection: ConnectionId,
+        seen: Generation,
+        state: &CredentialState,
+    ) -> Result<Cas, StoreError> {
+        let statement = Statement::new(
+            "UPDATE credentials SET state = $3, reason = $4, lease_until = $5, intent_at = $6 \
+             WHERE connection_id = $1 AND generation = $2",
+        );
+        self.execute(StateColumns::of(state).add_to(statement.with(connection).with(seen.0))).await.map(cas)
+    }
+
+    async fn count_by_reason(&self) -> Result<Vec<(Option<NeedsReauth>, u64)>, StoreError> {
+        let statement = Statement::new(
+            "SELECT CASE WHEN state = 'needs_reauth' THEN reason END AS reason, \
+             CASE WHEN state = 'needs_reauth' THEN 'needs_reauth' ELSE 'ok' END AS state, count(*) AS number \
+             FROM credentials GROUP BY 1, 2",
+        );
+        let rows = self.rows(statement).await?;
+        let read = |row: &Row| {
+            let row = row.of(TABLE);
+            let reason = if row.text("state")? == "needs_reauth" { Some(read_reason(row)?) } else { None };
+            Ok((reason, count(row.integer("number")?)))
+        };
+        rows.iter().map(read).collect()
+    }
+
+    async fn count_by_client_key(&self) -> Result<Vec<(Option<String>, u64)>, StoreError> {
+        let statement = Statement::new(
+            "SELECT client_kid, count(*) AS number FROM credentials WHERE state <> 'needs_reauth' GROUP BY client_kid",
+        );
+        let rows = self.rows(statement).await?;
+        let read = |row: &Row| {
+            let row = row.of(TABLE);
+            Ok((row.optional_text("client_kid")?, count(row.integer("number")?)))
+        };
+        rows.iter().map(read).collect()
+    }
+
+    async fn remove(&self, connection: ConnectionId) -> Result<bool, StoreError> {
+        let statement = Statement::new("DELETE FROM credentials WHERE connection_id = $1").with(connection);
+        Ok(self.execute(statement).await? > 0)
+    }
+}
+
+const TABLE: &str = "credentials";
+const CURRENT: [&str; 3] = ["state", "lease_until", "intent_at"];
+const BEFORE: [&str; 3] = ["before_state", "before_lease_until", "before_intent_at"];
+
+/// `$1` to `$20`, as [`with_record`] gives them.
+const INSERT: &str = "INSERT INTO credentials (connection_id, account_id, generation, issuer, audience, subject, \
+    client_kid, refresh_class, state, reason, lease_until, intent_at, dpop_key, granted_generation, granted_at, \
+    access_token, refresh_token, issued_at, access_expires_at, scope) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20) \
+    ON CONFLICT (connection_id) DO NOTHING";
+/// The same, and `$21` for the generation that is replaced. The fence goes on counting.
+const REPLACE: &str = "UPDATE credentials SET account_id = $2, generation = $3, issuer = $4, audience = $5, \
+    subject = $6, client_kid = $7, refresh_class = $8, state = $9, reason = $10, lease_until = $11, intent_at = $12, \
+    dpop_key = $13, granted_generation = $14, granted_at = $15, access_token = $16, refresh_token = $17, \
+    issued_at = $18, access_expires_at = $19, scope = $20, before_state = NULL, before_lease_until = NULL, \
+    before_intent_at = NULL, lease_owner = NULL, attempts = NULL, not_before = NULL, due_at = NULL \
+    WHERE connection_id = $1 AND generation = $21";
+
+fn with_record(statement: Statement, record: &CredentialRecord) -> Statement {
+    let statement = statement
+        .with(record.connection)
+        .with(record.account)
+        .with(record.generation.0)
+        .with(record.issuer.as_str())
+        .with(record.audience.as_str())
+        .with(record.subject.as_str())
+        .with(record.client_kid.as_deref())
+        .with(record.refresh_class.code());
+    let statement = StateColumns::of(&record.state)
+        .add_to(statement)
+        .with(record.fields.dpop_key.as_slice())
+        .with(record.fields.granted_generation.0)
+        .with(record.fields.granted_at);
+    with_tokens(statement, &record.tokens)
+}
+
+/// Adds five values.
+fn with_tokens(statement: Statement, tokens: &SealedTokens) -> Statement {
+    statement
+        .with(tokens.access_token.as_slice())
+        .with(tokens.refresh_token.as_deref())
+        .with(tokens.issued_at)
+        .with(tokens.access_expires_at)
+        .with(tokens.scope.as_str())
+}
+
+/// Reads a row with the state out of the given columns.
+fn read(row: &Row, state: [&'static str; 3]) -> Result<CredentialRecord, StoreError> {
+    let row: RowOf<'_> = row.of(TABLE);
+    Ok(CredentialRecord {
+        connection: row.parsed("connection_id", ConnectionId::parse)?,
+        account: row.parsed("account_id", AccountId::parse)?,
+        generation: row.generation("generation")?,
+        issuer: row.text("issuer")?,
+        audience: row.text("audience")?,
+        subject: row.text("subject")?,
+        client_kid: row.optional_text("client_kid")?,
+        refresh_class: row.parsed("refresh_class", |code| RefreshClass::from_code(code).ok_or(()))?,
+        state: read_state(row, state)?,
+        fields: SealedFields {
+            dpop_key: row.bytes("dpop_key")?,
+            granted_generation: row.generation("granted_generation")?,
+            granted_at: row.time("granted_at")?,
+        },
+        tokens: SealedTokens {
+            access_token: row.bytes("access_token")?,
+            refresh_token: row.optional_bytes("refresh_token")?,
+            issued_at: row.time("issued_at")?,
+            access_expires_at: row.time("access_expires_at")?,
+            scope: row.text("scope")?,
+        },
+    })
+}

@@ -1,0 +1,20 @@
+//! One file per store; each is written once, over either engine.
+
+mod accounts;
+mod authorization_requests;
+mod connections;
+mod credentials;
+mod data_keys;
+mod device_sessions;
+
+use bowerbird_core::ports::Cas;
+
+/// Whether a conditional update found its row.
+fn cas(changed: u64) -> Cas {
+    if changed == 0 { Cas::Stale } else { Cas::Done }
+}
+
+/// A count as a driver gives it; negative cannot be.
+fn count(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or_default()
+}
