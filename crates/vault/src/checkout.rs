@@ -1,0 +1,292 @@
+//! Checkout: a usable access token, now.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bowerbird_core::ports::{BoxError, Cas, StoreError};
+use bowerbird_core::refresh::{QUIET_SECONDS, RefreshDecision, decide};
+use bowerbird_core::{
+    ConnectionId, CredentialRecord, CredentialState, Did, Generation, NeedsReauth, Secret, Timestamp,
+};
+use bowerbird_oauth::SigningKey;
+use tokio::sync::watch;
+
+use crate::Vault;
+use crate::credential_cache::Epoch;
+use crate::grants::OpenError;
+use crate::refresh::{Delay, FlightEnd, Later, Progress, outcome};
+
+/// How often a checkout looks again when the row changes under it.
+const ROUNDS: usize = 4;
+/// How often it looks at the row while somebody else refreshes.
+const POLL: Duration = Duration::from_millis(250);
+
+/// What a call to a resource server needs.
+#[derive(Debug)]
+pub struct UsableCredential {
+    /// The access token.
+    pub access_token: Secret,
+    /// The key for the DPoP proofs of this grant, parsed.
+    pub dpop_key: SigningKey,
+    /// The only origin that may see the access token.
+    pub audience: String,
+    /// Who issued it.
+    pub issuer: String,
+    /// The scope as granted.
+    pub scope: String,
+    /// The identity that it speaks for.
+    pub subject: Did,
+    /// Which token set this is: what [`Vault::checkout_newer`] wants to know.
+    pub generation: Generation,
+    /// When the access token ends, by our clock.
+    pub expires_at: Timestamp,
+}
+
+/// Why there is no usable access token.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckoutError {
+    /// The connection has no credential: it was never granted, or was signed out.
+    #[error("there is no credential for this connection; sign in again")]
+    NotFound,
+    /// Only the person can repair it, by signing in again.
+    #[error("{} Sign in again.", .0.explanation())]
+    NeedsReauth(NeedsReauth),
+    /// Not now; nothing is lost.
+    #[error("the access cannot be renewed right now; try again later")]
+    TryLater {
+        /// The earliest time that makes sense, if one is known.
+        not_before: Option<Timestamp>,
+        /// The cause.
+        source: BoxError,
+    },
+    /// The store did not answer.
+    #[error("the credential cannot be read right now")]
+    Store(#[from] StoreError),
+}
+
+impl From<OpenError> for CheckoutError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Store(error) => Self::Store(error),
+            OpenError::Unreadable(_) => Self::NeedsReauth(NeedsReauth::Unreadable),
+            OpenError::DataKey(error) => Self::TryLater { not_before: None, source: error.into() },
+        }
+    }
+}
+
+impl From<Later> for CheckoutError {
+    fn from(later: Later) -> Self {
+        Self::TryLater { not_before: later.not_before, source: later.source.into() }
+    }
+}
+
+type Checkout = Result<Arc<UsableCredential>, CheckoutError>;
+
+impl Vault {
+    /// Gives a usable credential, refreshed first if that is due.
+    ///
+    /// A fresh one that was opened before costs neither a read nor a decryption. While a refresh is due but the access
+    /// token still works, waits for the refresh at most [`patience`](crate::VaultConfig::patience), then gives out the
+    /// present one. Giving up (dropping the future) never disturbs a refresh.
+    pub async fn checkout(&self, connection: ConnectionId) -> Checkout {
+        if let Some(opened) = self.0.opened.get(connection) {
+            let now = self.0.clock.now();
+            match opened.decide(now) {
+                RefreshDecision::Fresh | RefreshDecision::UseWhileWaiting => return Ok(opened.usable),
+                // The issuer cannot be asked for a while: no reason to read the row for every call until then.
+                RefreshDecision::Due if self.0.postponed.until(connection, now).is_some() => return Ok(opened.usable),
+                _ => {}
+            }
+        }
+        self.checkout_stored(connection, None).await
+    }
+
+    /// Gives a usable credential of a later generation than the one whose access token was just refused (401
+    /// `invalid_token`): the stored one if there is a later one, else refreshes once.
+    ///
+    /// A refresh ends the old access token at once, so that a call in flight may be refused for no other reason; it
+    /// must be repeated with the newer token and not lead to another refresh.
+    pub async fn checkout_newer(&self, connection: ConnectionId, than: Generation) -> Checkout {
+        if let Some(opened) = self.0.opened.get(connection)
+            && opened.usable.generation > than
+            && opened.decide(self.0.clock.now()) == RefreshDecision::Fresh
+        {
+            return Ok(opened.usable);
+        }
+        self.checkout_stored(connection, Some(than)).await
+    }
+
+    async fn checkout_stored(&self, connection: ConnectionId, than: Option<Generation>) -> Checkout {
+        let mut patience = self.0.config.patience;
+        let mut rounds = 0;
+        while rounds < ROUNDS {
+            let epoch = self.0.opened.epoch();
+            let record = self.0.credentials.find(connection).await?.ok_or(CheckoutError::NotFound)?;
+            let look = Look { vault: self, record, epoch, than, now: self.0.clock.now() };
+            match look.next_step() {
+                NextStep::HandOut => return look.hand_out().await,
+                NextStep::Reauth(reason) => {
+                    rounds += 1;
+                    if look.note_reauth(reason).await != Some(Cas::Stale) {
+                        return Err(CheckoutError::NeedsReauth(reason));
+                    }
+                }
+                NextStep::Refresh => {
+                    rounds += 1;
+                    if let Some(end) = look.refresh().await {
+                        return end;
+                    }
+                }
+                // Another process refreshes, or did before it died. Its outcome will be in the row.
+                NextStep::Wait(until) if patience.is_zero() => {
+                    return Err(Later::at(until, Delay::InDoubt).into());
+                }
+                NextStep::Wait(_) => {
+                    let pause = patience.min(POLL);
+                    tokio::time::sleep(pause).await;
+                    patience -= pause;
+                }
+            }
+        }
+        Err(Later::because(Delay::Contended).into())
+    }
+}
+
+/// One look at the row.
+struct Look<'a> {
+    vault: &'a Vault,
+    record: CredentialRecord,
+    epoch: Epoch,
+    than: Option<Generation>,
+    now: Timestamp,
+}
+
+enum NextStep {
+    HandOut,
+    Refresh,
+    Wait(Timestamp),
+    Reauth(NeedsReauth),
+}
+
+impl Look<'_> {
+    fn next_step(&self) -> NextStep {
+        let running = self.vault.0.flights.current(self.record.connection).is_some();
+        match self.decide(&self.record.state, self.has_refresh_token()) {
+            RefreshDecision::Reauth(reason) => NextStep::Reauth(reason),
+            RefreshDecision::Fresh if !self.is_refused() => NextStep::HandOut,
+            RefreshDecision::Fresh if !self.has_refresh_token() => NextStep::Reauth(NeedsReauth::NoRefreshToken),
+            RefreshDecision::Fresh | RefreshDecision::Due | RefreshDecision::Expired | RefreshDecision::Recover => {
+                NextStep::Refresh
+            }
+            // A refresh under way right here is worth waiting for: it ends the present access token.
+            RefreshDecision::UseWhileWaiting | RefreshDecision::WaitUntil(_) if running => NextStep::Refresh,
+            RefreshDecision::UseWhileWaiting if !self.is_refused() => NextStep::HandOut,
+            RefreshDecision::UseWhileWaiting => NextStep::Wait(self.quiet_until()),
+            RefreshDecision::WaitUntil(until) => NextStep::Wait(until),
+        }
+    }
+
+    /// Waits for the refresh, starting it if need be. None means that the row changed: look again.
+    async fn refresh(&self) -> Option<Checkout> {
+        let flight = match self.may_start() {
+            Ok(flight) => flight,
+            Err(later) => return Some(self.hand_out_or(later).await),
+        };
+        let end = if self.is_usable() {
+            match tokio::time::timeout(self.vault.0.config.patience, outcome(flight)).await {
+                Ok(end) => end,
+                Err(_) => return Some(self.hand_out().await),
+            }
+        } else {
+            outcome(flight).await
+        };
+        match end {
+            FlightEnd::Renewed(opened) if self.than.is_none_or(|than| opened.usable.generation > than) => {
+                Some(Ok(opened.usable))
+            }
+            FlightEnd::Renewed(_) | FlightEnd::Changed => None,
+            FlightEnd::Reauth(reason) => Some(Err(CheckoutError::NeedsReauth(reason))),
+            // The issuer rotated: the present access token is dead, whatever its expiry says.
+            FlightEnd::Unsaved(later) => Some(Err(later.into())),
+            FlightEnd::Later(later) => Some(self.hand_out_or(later).await),
+            FlightEnd::Gone => Some(Err(CheckoutError::NotFound)),
+        }
+    }
+
+    /// Joins the refresh under way, or starts one unless something speaks against it.
+    fn may_start(&self) -> Result<watch::Receiver<Progress>, Later> {
+        let (vault, connection) = (self.vault, self.record.connection);
+        if let Some(flight) = vault.0.flights.current(connection) {
+            return Ok(flight);
+        }
+        if vault.is_draining() {
+            return Err(Later::because(Delay::Draining));
+        }
+        if let Some(until) = vault.0.postponed.until(connection, self.now) {
+            return Err(Later::at(until, Delay::Postponed));
+        }
+        if self.is_refused()
+            && let Some(until) = vault.0.postponed.force(connection, self.now)
+        {
+            return Err(Later::at(until, Delay::RefusedAgain));
+        }
+        Ok(vault.refresh(connection, self.record.generation))
+    }
+
+    async fn hand_out_or(&self, later: Later) -> Checkout {
+        if self.is_usable() { self.hand_out().await } else { Err(later.into()) }
+    }
+
+    async fn hand_out(&self) -> Checkout {
+        let opened = self.vault.open_record(&self.record).await?.into_opened(&self.record);
+        self.vault.0.opened.put(self.record.connection, &opened, self.epoch);
+        Ok(opened.usable)
+    }
+
+    /// Writes down a reason that only the clock or a refusal brought up, so that lists and counts tell it too. Stale
+    /// when the row changed meanwhile; whether the write succeeds changes nothing about the fact.
+    async fn note_reauth(&self, reason: NeedsReauth) -> Option<Cas> {
+        if self.record.state != CredentialState::Ok {
+            return None;
+        }
+        let (connection, state) = (self.record.connection, CredentialState::NeedsReauth(reason));
+        let written = self.vault.0.credentials.set_state(connection, self.record.generation, &state).await;
+        self.vault.0.opened.forget(connection);
+        written
+            .inspect_err(|error| {
+                let error = error as &dyn std::error::Error;
+                tracing::warn!(%connection, error, "a state was not stored");
+            })
+            .ok()
+    }
+
+    /// Whether the present access token is known to be refused.
+    fn is_refused(&self) -> bool {
+        self.than.is_some_and(|than| self.record.generation <= than)
+    }
+
+    /// Whether the present access token still works, as far as we know.
+    fn is_usable(&self) -> bool {
+        // What the decision says of a token that cannot be refreshed is just that: usable, or past use.
+        !self.is_refused() && self.decide(&CredentialState::Ok, false) == RefreshDecision::Fresh
+    }
+
+    fn has_refresh_token(&self) -> bool {
+        self.record.tokens.refresh_token.is_some()
+    }
+
+    fn quiet_until(&self) -> Timestamp {
+        match self.record.state {
+            CredentialState::Refreshing { lease_until, intent_at } => {
+                lease_until.max(intent_at.plus_seconds(QUIET_SECONDS))
+            }
+            CredentialState::Unknown { intent_at } => intent_at.plus_seconds(QUIET_SECONDS),
+            CredentialState::Ok | CredentialState::NeedsReauth(_) => self.now,
+        }
+    }
+
+    fn decide(&self, state: &CredentialState, has_refresh_token: bool) -> RefreshDecision {
+        let tokens = &self.record.tokens;
+        decide(state, tokens.issued_at, tokens.access_expires_at, has_refresh_token, self.now)
+    }
+}

@@ -1,0 +1,124 @@
+//! Writing the answer down, before anything else looks at it.
+//!
+//! Between the issuer's rotation and this write the new refresh token exists in this process alone. So nothing here
+//! gives up: while the store refuses, the tokens stay in memory, sealed, the instance reports itself not ready, and
+//! the write is tried again for as long as the process lives. The interval stays short, so that the write comes soon
+//! after the store is back: another instance that finds our old intent would otherwise send the spent token.
+//!
+//! The spill file will stand between the sealing and the write.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bowerbird_core::ports::{Cas, RefreshedTokens};
+use bowerbird_core::{CredentialRecord, CredentialState, NeedsReauth, SealedTokens, Timestamp};
+
+use super::FlightEnd;
+use super::run::Run;
+use crate::envelope::SealingKey;
+use crate::grants::{OpenedGrant, TokenSet};
+
+const FIRST_RETRY: Duration = Duration::from_millis(50);
+const LONGEST_RETRY: Duration = Duration::from_secs(1);
+
+/// What an issuer gave, and the row that it succeeds.
+pub(super) struct Successor {
+    pub(super) record: CredentialRecord,
+    pub(super) grant: OpenedGrant,
+    /// The account's data key, at hand since before the token was sent: sealing cannot fail any more.
+    pub(super) key: Arc<SealingKey>,
+    pub(super) tokens: RefreshedTokens,
+    /// Why the tokens must not be used, though they must be kept.
+    pub(super) fault: Option<NeedsReauth>,
+    /// The access token's life is counted from here, the earliest moment that it can have begun.
+    pub(super) sent_at: Timestamp,
+}
+
+impl Run<'_> {
+    pub(super) async fn persist(&self, successor: Successor) -> FlightEnd {
+        let Successor { mut record, mut grant, key, tokens, fault, sent_at } = successor;
+        grant.access_token = tokens.access_token;
+        // An answer without a refresh token, or without a scope, never overwrites the one that we hold.
+        grant.refresh_token = tokens.refresh_token.or(grant.refresh_token);
+        grant.scope = tokens.scope.unwrap_or(grant.scope);
+        grant.generation = self.seen.next();
+        grant.state = fault.map_or(CredentialState::Ok, CredentialState::NeedsReauth);
+        record.generation = grant.generation;
+        record.state = grant.state.clone();
+        let tokens = TokenSet {
+            access_token: &grant.access_token,
+            refresh_token: grant.refresh_token.as_ref(),
+            expires_in: tokens.expires_in,
+            scope: &grant.scope,
+        };
+        let place = self.vault.place(record.account, record.connection);
+        record.tokens = self.vault.seal_tokens(&place, &key, grant.generation, &tokens, sent_at);
+
+        let cas = self.commit(&record.tokens, &record.state).await;
+        self.vault.0.opened.forget(self.connection);
+        self.vault.0.postponed.succeeded(self.connection);
+        if cas == Cas::Stale && !self.is_stored(&record.tokens).await {
+            // A login came in between, or the account was removed: what we hold belongs to nobody any more.
+            tracing::warn!(connection = %self.connection, "a refreshed grant was replaced before it was stored");
+            return FlightEnd::Changed;
+        }
+        if let Some(reason) = fault {
+            tracing::warn!(connection = %self.connection, reason = reason.code(), "a refreshed grant is quarantined");
+            return FlightEnd::Reauth(reason);
+        }
+        // Not put into the cache: a login may have replaced it by now, and the next checkout reads the row anyway.
+        FlightEnd::Renewed(grant.into_opened(&record))
+    }
+
+    /// Tries until the store has spoken.
+    async fn commit(&self, tokens: &SealedTokens, state: &CredentialState) -> Cas {
+        let mut unsaved = None;
+        let mut wait = FIRST_RETRY;
+        loop {
+            let store = &self.vault.0.credentials;
+            match store.commit_refresh(self.connection, self.seen, tokens, state).await {
+                Ok(cas) => return cas,
+                Err(error) => {
+                    tracing::error!(connection = %self.connection, error = &error as &dyn std::error::Error,
+                        "renewed tokens are not stored yet; do not kill this process");
+                }
+            }
+            if unsaved.is_none() {
+                unsaved = Some(Unsaved::count(&self.vault.0.unsaved));
+                self.flight.tell_unsaved();
+            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(LONGEST_RETRY);
+        }
+    }
+
+    /// Whether the row already holds these very tokens: a commit whose acknowledgement was lost makes its own
+    /// repetition look stale.
+    async fn is_stored(&self, tokens: &SealedTokens) -> bool {
+        let mut wait = FIRST_RETRY;
+        loop {
+            match self.vault.0.credentials.find(self.connection).await {
+                Ok(row) => return row.is_some_and(|row| row.tokens == *tokens),
+                Err(_) => tokio::time::sleep(wait).await,
+            }
+            wait = (wait * 2).min(LONGEST_RETRY);
+        }
+    }
+}
+
+/// Counts one unsaved answer for as long as it lives.
+struct Unsaved<'a>(&'a AtomicUsize);
+
+impl<'a> Unsaved<'a> {
+    fn count(counter: &'a AtomicUsize) -> Self {
+        counter.fetch_add(1, Ordering::AcqRel);
+        Self(counter)
+    }
+}
+
+impl Drop for Unsaved<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
