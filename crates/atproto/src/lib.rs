@@ -1,1 +1,31 @@
-//! AT Protocol: identity, sign-in, the signed upstream call, and the OAuthClient for Rust developers.
+//! AT Protocol: identity, sign-in, the signed upstream call, the XRPC proxy, and [`OAuthClient`] for Rust developers.
+
+mod allowed_servers;
+mod as_call;
+mod atproto;
+mod client_identity;
+mod config;
+mod discovery;
+mod encoding;
+pub mod identity;
+mod login;
+pub mod profiles;
+pub mod proxy;
+mod refresher;
+mod servers;
+mod upstream;
+
+pub use as_call::AsCallError;
+pub use atproto::Atproto;
+pub use client_identity::{
+    CALLBACK_PATH, ClientIdentity, ClientKeyError, JWKS_PATH, METADATA_PATH, OTHER_CALLBACK_PATH,
+};
+pub use config::{AtprotoConfig, AtprotoConfigError, AtprotoPorts};
+pub use discovery::DiscoveryError;
+pub use identity::{Identities, Identity, IdentityError, ResolverMode};
+pub use login::{
+    FinishLoginError, FinishLoginFault, FinishedLogin, LOGIN_LIFE_SECONDS, Logins, ReleaseError, StartLogin,
+    StartLoginError, StartedLogin,
+};
+pub use profiles::{ProfileError, Profiles};
+pub use proxy::{AllowedServices, ProxyCall, ProxyError, ProxyPolicyConfig, XrpcProxy};

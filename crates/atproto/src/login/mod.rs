@@ -1,0 +1,53 @@
+//! Signing in: the two halves of a login, its repair, and its end.
+
+mod error;
+mod finish;
+mod release;
+mod repair;
+mod revoke;
+mod start;
+pub(crate) mod stored;
+
+use std::sync::Arc;
+
+use bowerbird_core::ports::{Clock, Entropy, Stores};
+use bowerbird_vault::Vault;
+
+pub use error::{FinishLoginError, FinishLoginFault, StartLoginError};
+pub use finish::FinishedLogin;
+pub use release::ReleaseError;
+pub use start::{StartLogin, StartedLogin};
+
+use crate::allowed_servers::AllowedServers;
+use crate::as_call::AsCaller;
+use crate::discovery::Discovery;
+use crate::identity::Identities;
+
+/// How long a login may take, in seconds.
+pub const LOGIN_LIFE_SECONDS: i64 = 600;
+
+/// The login use cases. Cheap to clone.
+#[derive(Clone)]
+pub struct Logins {
+    parts: Arc<LoginParts>,
+}
+
+pub(crate) struct LoginParts {
+    pub(crate) identities: Identities,
+    pub(crate) discovery: Discovery,
+    pub(crate) caller: AsCaller,
+    pub(crate) vault: Vault,
+    pub(crate) stores: Stores,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) allowed: AllowedServers,
+    pub(crate) login_cap: u64,
+    pub(crate) own_origin: bowerbird_oauth::Origin,
+    pub(crate) transport: bowerbird_oauth::TransportPolicy,
+}
+
+impl Logins {
+    pub(crate) fn new(parts: LoginParts) -> Self {
+        Self { parts: Arc::new(parts) }
+    }
+}

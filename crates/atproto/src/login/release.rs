@@ -1,0 +1,35 @@
+//! The end: the last device is gone.
+
+use std::sync::Arc;
+
+use bowerbird_core::ports::StoreError;
+use bowerbird_core::{Account, Platform};
+use bowerbird_vault::OpenError;
+
+use super::Logins;
+
+/// Why a grant could not be let go. It is still there.
+#[derive(Debug, thiserror::Error)]
+pub enum ReleaseError {
+    /// The store did not answer.
+    #[error("the sign-out could not be completed right now; try again")]
+    Store(#[from] StoreError),
+    /// The vault could not look at the credential.
+    #[error("the sign-out could not be completed right now; try again")]
+    Vault(#[from] OpenError),
+}
+
+impl Logins {
+    /// Removes the credential of an account's own identity, and revokes it at its issuer in the background. The account
+    /// row stays. An account without a credential is fine.
+    pub async fn release(&self, account: &Account) -> Result<(), ReleaseError> {
+        let connection =
+            self.parts.stores.connections.find(account.id, &Platform::atproto(), account.did.as_str()).await?;
+        let Some(connection) = connection else { return Ok(()) };
+        if let Some(grant) = self.parts.vault.remove(connection.id).await? {
+            let parts = Arc::clone(&self.parts);
+            tokio::spawn(async move { parts.revoke_opened(&grant).await });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,243 @@
+//! The DPoP-signed call to an account's server (RFC 9449 §7): every request with a person's access token goes through
+//! here, and the token goes to the one origin it is for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bowerbird_core::ConnectionId;
+use bowerbird_core::ports::{Entropy, HttpClient, StreamBody, full_body};
+use bowerbird_oauth::dpop::{DpopChallenge, DpopExchange, DpopExchangeError, DpopServer, NonceStep};
+use bowerbird_vault::{CheckoutError, UsableCredential, Vault};
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body::Body;
+use http_body_util::{BodyExt, Limited};
+
+use crate::proxy::{ProxyError, UpstreamFault};
+use crate::servers::Servers;
+
+/// A body up to this size and of known length is kept, so that it can be sent a second time.
+const REPLAYABLE_BYTES: u64 = 64 * 1024;
+/// Before a body that cannot be sent twice, the nonce must be younger than this (the reference server takes one for two
+/// to three minutes).
+const STREAMING_NONCE_AGE: Duration = Duration::from_mins(2);
+/// What is read of a 401 to find out what the server wants.
+const REFUSAL_BYTES: usize = 64 * 1024;
+/// The cheap call that brings a nonce, and shows that the access token is good, before a body is streamed.
+const WARM_UP_PATH: &str = "/xrpc/com.atproto.server.getSession";
+
+/// Calls accounts' servers. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Upstream {
+    http: Arc<dyn HttpClient>,
+    entropy: Arc<dyn Entropy>,
+    servers: Servers,
+    vault: Vault,
+}
+
+/// A call. The origin is not part of it: the credential knows where it may go.
+pub(crate) struct UpstreamCall {
+    pub(crate) connection: ConnectionId,
+    pub(crate) method: Method,
+    /// An absolute path without a query.
+    pub(crate) path: String,
+    pub(crate) query: Option<String>,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: StreamBody,
+}
+
+/// What does not change between the attempts of one call.
+struct Target<'a> {
+    connection: ConnectionId,
+    method: &'a Method,
+    path: &'a str,
+    query: Option<&'a str>,
+    headers: &'a HeaderMap,
+}
+
+/// The body, as often as it can be sent.
+enum Upload {
+    Repeatable(Bytes),
+    Once(Option<StreamBody>),
+}
+
+/// What an answer asks for.
+enum Verdict {
+    /// It is the answer.
+    Final(Response<StreamBody>),
+    /// Sign again and send again: there is a nonce or a time that was not known.
+    SignAgain,
+    /// The access token is no longer good.
+    NewerToken,
+}
+
+impl Upstream {
+    pub(crate) fn new(http: Arc<dyn HttpClient>, entropy: Arc<dyn Entropy>, servers: Servers, vault: Vault) -> Self {
+        Self { http, entropy, servers, vault }
+    }
+
+    /// Makes the call with a fresh access token. A nonce costs at most one more attempt, and an access token that was
+    /// renewed meanwhile another one; then the answer is the answer.
+    pub(crate) async fn call(&self, call: UpstreamCall) -> Result<Response<StreamBody>, ProxyError> {
+        let UpstreamCall { connection, method, path, query, headers, body } = call;
+        let target = Target { connection, method: &method, path: &path, query: query.as_deref(), headers: &headers };
+        let upload = Upload::of(body).await?;
+        if matches!(upload, Upload::Once(_)) {
+            self.warm_up(connection).await?;
+        }
+        self.attempts(&target, upload).await
+    }
+
+    async fn attempts(&self, target: &Target<'_>, mut upload: Upload) -> Result<Response<StreamBody>, ProxyError> {
+        let mut credential = self.usable(self.vault.checkout(target.connection).await)?;
+        let mut exchange = self.exchange(&credential);
+        let (mut signed_again, mut renewed) = (false, false);
+        loop {
+            let Some(body) = upload.take() else {
+                // What the server wanted is known by now: the client's own second try will pass.
+                return Err(ProxyError::TryLater { after_seconds: Some(1) });
+            };
+            match self.attempt(target, &credential, &mut exchange, body).await? {
+                Verdict::Final(answer) => return Ok(answer),
+                Verdict::SignAgain if signed_again => return Err(ProxyError::NonceLoop),
+                Verdict::SignAgain => signed_again = true,
+                Verdict::NewerToken if renewed => return Err(ProxyError::Upstream(UpstreamFault::TokenRefused)),
+                Verdict::NewerToken => {
+                    renewed = true;
+                    let newer = self.vault.checkout_newer(target.connection, credential.generation).await;
+                    credential = self.usable(newer)?;
+                    exchange = self.exchange(&credential);
+                }
+            }
+        }
+    }
+
+    fn exchange(&self, credential: &UsableCredential) -> DpopExchange {
+        DpopExchange::new(DpopServer::Resource, self.servers.nonce(&credential.audience))
+    }
+
+    async fn attempt(
+        &self,
+        target: &Target<'_>,
+        credential: &UsableCredential,
+        exchange: &mut DpopExchange,
+        body: StreamBody,
+    ) -> Result<Verdict, ProxyError> {
+        let origin = credential.audience.as_str();
+        let mut request = Request::new(body);
+        *request.method_mut() = target.method.clone();
+        *request.uri_mut() = target.uri(origin)?;
+        request.headers_mut().clone_from(target.headers);
+        let mut jti = [0; 16];
+        self.entropy.fill(&mut jti);
+        let now = self.servers.now_at(origin);
+        exchange
+            .sign(&mut request, &credential.dpop_key, now, jti, Some(&credential.access_token))
+            .map_err(|error| ProxyError::Upstream(UpstreamFault::Unsignable(error.into())))?;
+        let answer = self.http.stream(request).await.map_err(|error| ProxyError::Upstream(error.into()))?;
+        self.servers.learn_nonce(origin, answer.headers());
+        if answer.status() != StatusCode::UNAUTHORIZED {
+            return Ok(Verdict::Final(answer));
+        }
+        self.refused(origin, exchange, answer).await
+    }
+
+    /// Finds out what a 401 wants. The header says it; older servers say it in the body alone.
+    async fn refused(
+        &self,
+        origin: &str,
+        exchange: &mut DpopExchange,
+        answer: Response<StreamBody>,
+    ) -> Result<Verdict, ProxyError> {
+        let clock_moved = self.servers.learn_clock(origin, answer.headers());
+        match exchange.observe_parts(answer.status(), answer.headers(), b"") {
+            Ok(NonceStep::Retry) => return Ok(Verdict::SignAgain),
+            Ok(NonceStep::Done) => {}
+            Err(DpopExchangeError::DpopNonceLoop | DpopExchangeError::NonceMissing) => {
+                return Err(ProxyError::NonceLoop);
+            }
+            Err(error) => return Err(ProxyError::Upstream(UpstreamFault::Unsignable(error.into()))),
+        }
+        let (head, body) = answer.into_parts();
+        let challenge = DpopChallenge::from_headers(&head.headers);
+        let Ok(body) = Limited::new(body, REFUSAL_BYTES).collect().await else {
+            return Err(ProxyError::Upstream(UpstreamFault::TokenRefused));
+        };
+        let body = body.to_bytes();
+        let error = challenge.and_then(|challenge| challenge.error).or_else(|| error_in(&body));
+        match error.as_deref() {
+            Some("invalid_token") => Ok(Verdict::NewerToken),
+            Some("invalid_dpop_proof") if clock_moved => Ok(Verdict::SignAgain),
+            _ => Ok(Verdict::Final(Response::from_parts(head, full_body(body)))),
+        }
+    }
+
+    fn usable(
+        &self,
+        checkout: Result<Arc<UsableCredential>, CheckoutError>,
+    ) -> Result<Arc<UsableCredential>, ProxyError> {
+        checkout.map_err(|error| match error {
+            CheckoutError::NotFound => ProxyError::NotConnected,
+            CheckoutError::NeedsReauth(reason) => ProxyError::NeedsReauth { reason },
+            CheckoutError::TryLater { not_before, source } => {
+                tracing::info!(%source, "no usable access token right now");
+                let millis = not_before.map(|at| at.millis_since(self.servers.now()).max(0));
+                let seconds = millis.map(|millis| u32::try_from(millis / 1000 + 1).unwrap_or(u32::MAX));
+                ProxyError::TryLater { after_seconds: seconds }
+            }
+            CheckoutError::Store(error) => ProxyError::Store(error),
+        })
+    }
+
+    /// Sees to it that the next request needs no second attempt, as far as that can be known.
+    async fn warm_up(&self, connection: ConnectionId) -> Result<(), ProxyError> {
+        let credential = self.usable(self.vault.checkout(connection).await)?;
+        if self.servers.has_nonce_younger_than(&credential.audience, STREAMING_NONCE_AGE) {
+            return Ok(());
+        }
+        let headers = HeaderMap::new();
+        let target = Target { connection, method: &Method::GET, path: WARM_UP_PATH, query: None, headers: &headers };
+        // The answer is of no interest: whatever the server wanted to say about token and nonce was dealt with.
+        self.attempts(&target, Upload::Repeatable(Bytes::new())).await.map(drop)
+    }
+}
+
+impl Target<'_> {
+    fn uri(&self, origin: &str) -> Result<http::Uri, ProxyError> {
+        let query = self.query.unwrap_or_default();
+        let mut text = String::with_capacity(origin.len() + self.path.len() + query.len() + 1);
+        text.push_str(origin);
+        text.push_str(self.path);
+        if !query.is_empty() {
+            text.push('?');
+            text.push_str(query);
+        }
+        text.try_into().map_err(|_| ProxyError::Upstream(UpstreamFault::Target))
+    }
+}
+
+impl Upload {
+    async fn of(body: StreamBody) -> Result<Self, ProxyError> {
+        if body.is_end_stream() {
+            return Ok(Self::Repeatable(Bytes::new()));
+        }
+        if body.size_hint().upper().is_none_or(|most| most > REPLAYABLE_BYTES) {
+            return Ok(Self::Once(Some(body)));
+        }
+        let whole = body.collect().await.map_err(|_| ProxyError::HeaderInvalid("content-length"))?;
+        Ok(Self::Repeatable(whole.to_bytes()))
+    }
+
+    fn take(&mut self) -> Option<StreamBody> {
+        match self {
+            Self::Repeatable(bytes) => Some(full_body(bytes.clone())),
+            Self::Once(body) => body.take(),
+        }
+    }
+}
+
+/// The `error` member of a JSON body.
+fn error_in(body: &[u8]) -> Option<String> {
+    let body: serde_json::Value = serde_json::from_slice(body).ok()?;
+    body.get("error")?.as_str().map(str::to_owned)
+}
