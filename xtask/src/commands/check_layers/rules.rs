@@ -98,11 +98,7 @@ pub(super) const LIBRARIES: &[Library] = &[
         names: &["sqlx", "rusqlite", "libsqlite3-sys", "tokio-postgres"],
         what: "the database driver",
         homes: &[STORAGE_SQL],
-        exceptions: &[Exception {
-            package: TESTKIT,
-            dev_only: false,
-            reason: "looks into the tables that a test left behind",
-        }],
+        exceptions: &[],
     },
     Library { names: &["redis", "fred"], what: "the Redis driver", homes: &[STORAGE_REDIS], exceptions: &[] },
 ];

@@ -206,7 +206,20 @@ impl Run<'_> {
             return Ok(Outcome::Skipped("cargo-deny is not installed: `cargo install --locked cargo-deny`".to_owned()));
         }
         // Advisories need a database from outside; the rest is decided by files that are here.
-        self.cargo(&["deny", "--offline", "check", "bans", "licenses", "sources"], "see deny.toml")
+        self.cargo(
+            &[
+                "deny",
+                "--offline",
+                "--log-level",
+                "error",
+                "check",
+                "--hide-inclusion-graph",
+                "bans",
+                "licenses",
+                "sources",
+            ],
+            "see deny.toml",
+        )
     }
 
     fn bench(&mut self) -> Result<Outcome> {
