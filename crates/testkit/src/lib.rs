@@ -27,3 +27,5 @@ pub mod real;
 pub mod server;
 pub mod sweep;
 mod threads;
+
+pub use child::Captured;

@@ -74,7 +74,7 @@ impl PdsState {
 
     /// Lets a call in, or says why not in the real server's words. The nonce header is the caller's to add.
     pub(crate) fn authorize(&self, request: &RecordedRequest) -> Result<Grant, Reply> {
-        let missing = || Reply::xrpc_error(401, "AuthMissing", "Authentication Required").with("Vary", "Authorization");
+        let missing = || Reply::xrpc_error(401, "AuthMissing", "Authentication Required");
         let authorization = request.header("authorization").ok_or_else(missing)?;
         let (scheme, access_token) = authorization.split_once(' ').ok_or_else(missing)?;
         if scheme.eq_ignore_ascii_case("bearer") {

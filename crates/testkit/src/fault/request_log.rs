@@ -63,13 +63,16 @@ impl RecordedRequest {
 
     /// Everything as text, for searching.
     pub fn transcript(&self) -> String {
-        let headers: String = self.headers.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
-        format!("{} {}{}\n{headers}\n{}", self.method, self.origin, self.target, String::from_utf8_lossy(&self.body))
+        let mut lines = vec![format!("{} {}{}", self.method, self.origin, self.target)];
+        lines.extend(self.headers.iter().map(|(name, value)| format!("{name}: {value}")));
+        lines.push(String::new());
+        lines.push(String::from_utf8_lossy(&self.body).into_owned());
+        lines.join("\n")
     }
 
     /// The claims of the DPoP proof, without looking at its signature; null without one.
     pub fn dpop_claims(&self) -> Value {
-        self.header("dpop").map_or(Value::Null, |proof| super::dpop::claims_of(proof))
+        self.header("dpop").map_or(Value::Null, super::dpop::claims_of)
     }
 
     /// The claims of the client assertion in the form (RFC 7523), without looking at its signature; null without one.

@@ -165,16 +165,12 @@ impl IssuerState {
             self.shared.grants.end_by_token(token);
             return invalid(text);
         }
-        match self.shared.grants.rotate(token, settings.access_millis, settings.stateless) {
-            Some(rotated) => {
-                present(Verdict::Accepted);
-                token_answer(&rotated, settings.access_millis)
-            }
-            None => {
-                present(Verdict::Replayed);
-                Reply::oauth_error(500, "server_error", "Server error")
-            }
-        }
+        let Some(rotated) = self.shared.grants.rotate(token, settings.access_millis, settings.stateless) else {
+            present(Verdict::Replayed);
+            return Reply::oauth_error(500, "server_error", "Server error");
+        };
+        present(Verdict::Accepted);
+        token_answer(&rotated, settings.access_millis)
     }
 
     fn is_too_old(&self, grant: &Grant, proof: &ClientProof, public: i64, confidential: i64) -> bool {

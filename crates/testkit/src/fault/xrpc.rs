@@ -43,6 +43,7 @@ impl PdsState {
                     Err(refusal) => refusal,
                 };
                 // Every answer to a call with a proof carries the next nonce, 200 included.
+                let reply = reply.with_only("Cache-Control", "private").with_only("Vary", "Authorization");
                 let by_dpop = request.header("dpop").is_some() || reply.header("WWW-Authenticate").is_some();
                 if by_dpop { reply.with_only("DPoP-Nonce", self.gate.nonce_to_hand_out()) } else { reply }
             }

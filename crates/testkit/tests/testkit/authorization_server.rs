@@ -1,10 +1,7 @@
 //! The fault authorization server and PDS behave like the real ones while nobody tells them not to.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
-mod hand_client;
-
+use crate::hand_client::{HandClient, REDIRECT_URI, Tokens};
 use bowerbird_testkit::fault::{CanaryKind, Decision, FaultNetwork, Verdict, endpoint};
-use hand_client::HandClient;
 use serde_json::json;
 
 const SESSION: &str = "/xrpc/com.atproto.server.getSession";
@@ -21,7 +18,7 @@ async fn a_public_client_logs_in_calls_refreshes_and_revokes() {
     let callback = client.callback("alice.test").await;
     assert_eq!(callback["state"], "st4te");
     assert_eq!(callback["iss"], client.issuer);
-    let first: hand_client::Tokens = client.exchange(&callback["code"]).await.expect_status(200).json().into();
+    let first: Tokens = client.exchange(&callback["code"]).await.expect_status(200).json().into();
     assert_eq!(first.whole["sub"], alice.did.as_str());
     assert_eq!(first.whole["expires_in"], 3599);
     assert_eq!(first.whole["token_type"], "DPoP");
@@ -30,7 +27,7 @@ async fn a_public_client_logs_in_calls_refreshes_and_revokes() {
     assert_eq!(answer.json()["handle"], "alice.test");
     assert!(answer.header("dpop-nonce").is_some());
 
-    let second: hand_client::Tokens = client.refresh(&first.refresh).await.expect_status(200).json().into();
+    let second: Tokens = client.refresh(&first.refresh).await.expect_status(200).json().into();
     let old = client.call(&session, &first.access).await.expect_status(401);
     assert_eq!(old.json(), json!({"error": "invalid_token", "message": "Invalid token"}));
     assert!(
@@ -51,7 +48,7 @@ async fn a_confidential_client_needs_its_key_at_every_step() {
     network.add_account("alice.test");
     let mut client = HandClient::confidential(&network);
     let first = client.log_in("alice.test").await;
-    let second: hand_client::Tokens = client.refresh(&first.refresh).await.expect_status(200).json().into();
+    let second: Tokens = client.refresh(&first.refresh).await.expect_status(200).json().into();
     // A stateless authorization server's old access token lives on.
     let session = network.pds().server().url(SESSION);
     client.nonce = None;
@@ -72,7 +69,7 @@ async fn a_replay_ends_the_grant_and_the_ledger_notices() {
     let alice = network.add_account("alice.test");
     let mut client = HandClient::public(&network);
     let first = client.log_in("alice.test").await;
-    let second: hand_client::Tokens = client.refresh(&first.refresh).await.expect_status(200).json().into();
+    let second: Tokens = client.refresh(&first.refresh).await.expect_status(200).json().into();
     network.ledger().assert_no_replays();
     let replayed = client.refresh(&first.refresh).await.expect_status(400);
     assert_eq!(replayed.json()["error_description"], "Refresh token replayed");
@@ -110,7 +107,7 @@ async fn a_wrong_verifier_spends_the_code() {
     let fields = [
         ("grant_type", "authorization_code"),
         ("code", code.as_str()),
-        ("redirect_uri", hand_client::REDIRECT_URI),
+        ("redirect_uri", REDIRECT_URI),
         ("code_verifier", wrong.as_str()),
     ];
     let _refused = client.post("/oauth/token", &fields).await.expect_status(400);

@@ -1,0 +1,7 @@
+//! Those who use the server: a visitor with a browser, an app with a bearer.
+
+mod app;
+mod visitor;
+
+pub use app::App;
+pub use visitor::Visitor;

@@ -1,0 +1,99 @@
+//! The control server of the real network: lifetimes, faults, its request log, grants.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use super::network::RealNetwork;
+use crate::http_client::TestRequest;
+
+/// A fault in front of the real PDS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerFault {
+    /// This status instead of processing.
+    Status(u16),
+    /// The connection is reset before anything is processed.
+    Reset,
+    /// The request is processed, and its answer dropped.
+    Lost,
+    /// The request is processed this many milliseconds later.
+    Delay(u64),
+}
+
+impl RealNetwork {
+    async fn control_call(&self, method: &str, call: &str, parameters: &[(&str, &str)]) -> Value {
+        let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
+        let mut url = format!("{}{call}", self.control());
+        if !query.is_empty() {
+            write!(url, "?{query}").expect("writing to a string");
+        }
+        self.client.send(TestRequest::new(method, &url)).await.expect_status(200).json()
+    }
+
+    /// Access tokens minted from now on live this long.
+    pub async fn set_access_millis(&self, millis: u64) {
+        self.control_call("POST", "/config", &[("accessTtlMs", &millis.to_string())]).await;
+    }
+
+    /// Sets any of `accessTtlMs`, `dpopRotationMs`, `sessionLifetimeMs`, `refreshLifetimeMs`.
+    pub async fn configure(&self, name: &str, millis: u64) {
+        self.control_call("POST", "/config", &[(name, &millis.to_string())]).await;
+    }
+
+    /// Makes every DPoP nonce invalid at once.
+    pub async fn renew_nonces(&self) {
+        self.control_call("POST", "/new-nonce-secret", &[]).await;
+    }
+
+    /// Lays a fault on a path for the next `times` requests.
+    pub async fn fault(&self, path: &str, fault: ServerFault, times: u32) {
+        let (mode, extra) = match fault {
+            ServerFault::Status(status) => ("status", Some(("status", status.to_string()))),
+            ServerFault::Reset => ("reset", None),
+            ServerFault::Lost => ("lost", None),
+            ServerFault::Delay(millis) => ("delay", Some(("delayMs", millis.to_string()))),
+        };
+        let times = times.to_string();
+        let mut parameters = vec![("path", path), ("mode", mode), ("times", &times)];
+        if let Some((name, value)) = &extra {
+            parameters.push((name, value));
+        }
+        self.control_call("POST", "/fault", &parameters).await;
+    }
+
+    /// Takes every fault away.
+    pub async fn clear_faults(&self) {
+        self.control_call("DELETE", "/fault", &[]).await;
+    }
+
+    /// Requests that reached the PDS on paths beginning so, as `{method, url, at, status, ms}`.
+    pub async fn log(&self, path: &str) -> Vec<Value> {
+        let log = self.control_call("GET", "/log", &[("path", path)]).await;
+        log.as_array().cloned().unwrap_or_default()
+    }
+
+    /// Forgets them.
+    pub async fn clear_log(&self) {
+        self.control_call("DELETE", "/log", &[]).await;
+    }
+
+    /// Lets the PDS fetch `https://HOST/…` from a base URL from now on.
+    pub async fn map_host(&self, host: &str, to: &str) {
+        self.control_call("POST", "/hostmap", &[("host", host), ("to", to)]).await;
+    }
+
+    /// Forgets a client's metadata and keys, which the PDS keeps for ten minutes.
+    pub async fn forget_client(&self, client_id: &str, jwks_uri: &str) {
+        self.control_call("POST", "/forget-client", &[("id", client_id), ("jwks", jwks_uri)]).await;
+    }
+
+    /// The grants of an account.
+    pub async fn grants(&self, did: &str) -> Vec<Value> {
+        self.control_call("GET", "/tokens", &[("did", did)]).await.as_array().cloned().unwrap_or_default()
+    }
+
+    /// Ends every grant of an account, as its owner would.
+    pub async fn revoke_all(&self, did: &str) {
+        self.control_call("POST", "/revoke-all", &[("did", did)]).await;
+    }
+}

@@ -1,0 +1,8 @@
+//! The testkit's own tests: the fault servers behave like the real ones, and misbehave as told.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod authorization_server;
+mod hand_client;
+mod misbehaviour;
+mod pds_and_dns;
+mod real_network;
