@@ -1,1 +1,50 @@
-//! The axum face: routes, extractors, cookies, CSRF, pages, OpenAPI.
+//! The axum face of Bowerbird: routes, extractors, cookies, CSRF, pages, OpenAPI.
+//!
+//! A request takes the same stairs everywhere: the door ([`door`]: is it for us?), who ([`extract`]: whose device session,
+//! and is it not forged?), which (the account), the use case (in `bowerbird-atproto` and `bowerbird-vault`), out (errors
+//! and headers, at the door again).
+//!
+//! ```no_run
+//! # async fn demo(parts: bowerbird_server::ServerParts) -> std::io::Result<()> {
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+//! let router = bowerbird_server::router(parts);
+//! bowerbird_server::serve(listener, router, bowerbird_server::ServeLimits::default(), std::future::pending()).await
+//! # }
+//! ```
+
+mod accounts;
+mod client_address;
+mod config;
+mod cookies;
+mod cors;
+mod csrf;
+mod device_name;
+mod device_sessions;
+mod door;
+mod error;
+mod extract;
+mod host_check;
+mod openapi;
+mod overview;
+mod pages;
+mod parts;
+mod rate_limit;
+mod request_id;
+mod return_to;
+mod rolling;
+mod router;
+mod routes;
+mod seals;
+mod security_headers;
+mod serve;
+mod shown_token;
+mod sign_in;
+mod sign_out;
+mod site;
+
+pub use client_address::AddressRange;
+pub use config::ServerConfig;
+pub use openapi::openapi;
+pub use parts::{ReadyCheck, ServerParts};
+pub use router::{operations, router};
+pub use serve::{ServeLimits, serve};

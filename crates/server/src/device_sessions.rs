@@ -1,0 +1,217 @@
+//! Device sessions: found for every request, made and renamed at every login, dead at once when signed out.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use bowerbird_core::ports::{Cas, Clock, DeviceSessionStore, Entropy, StoreError};
+use bowerbird_core::{AccountId, DeviceAccount, DeviceSession, DeviceSessionId, Timestamp};
+use parking_lot::Mutex;
+
+use crate::rolling::RollingAnswer;
+
+/// How many sessions are kept at hand.
+const CACHED: u64 = 100_000;
+/// How long one is kept without being used.
+const IDLE: Duration = Duration::from_mins(10);
+/// How old a cached row may be. Another instance may have signed the device out: it must be dead here within a second
+/// (security row 54), with or without a message about it.
+const RECHECK: Duration = Duration::from_secs(1);
+/// Use is written down at most this often, in seconds; rows outlive their seals by as much.
+pub(crate) const TOUCH_SECONDS: i64 = 300;
+
+/// The sessions of all devices. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct DeviceSessions(Arc<Shared>);
+
+struct Shared {
+    store: Arc<dyn DeviceSessionStore>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    /// How long a session lasts after its last use, in seconds.
+    ttl: i64,
+    cache: moka::sync::Cache<DeviceSessionId, Arc<LiveDevice>>,
+    /// Counts changes, so that a row read before a change is not cached after it.
+    changes: AtomicU64,
+}
+
+/// A session that was alive when it was last looked at.
+pub(crate) struct LiveDevice {
+    pub(crate) session: DeviceSession,
+    /// The last answer to the session check; see [`crate::rolling`].
+    pub(crate) answer: Mutex<Option<Arc<RollingAnswer>>>,
+    /// When the row was last read, in milliseconds of the monotonic clock.
+    checked_at: AtomicU64,
+    touching: AtomicBool,
+}
+
+impl LiveDevice {
+    fn new(session: DeviceSession, checked_at: u64) -> Self {
+        let (answer, touching) = (Mutex::new(None), AtomicBool::new(false));
+        Self { session, answer, checked_at: AtomicU64::new(checked_at), touching }
+    }
+}
+
+impl DeviceSessions {
+    pub(crate) fn new(
+        store: Arc<dyn DeviceSessionStore>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        ttl: i64,
+    ) -> Self {
+        let cache = moka::sync::Cache::builder().max_capacity(CACHED).time_to_idle(IDLE).build();
+        Self(Arc::new(Shared { store, clock, entropy, ttl, cache, changes: AtomicU64::new(0) }))
+    }
+
+    /// Finds a session that is alive, and writes its use down now and then.
+    pub(crate) async fn find(&self, id: &DeviceSessionId) -> Result<Option<Arc<LiveDevice>>, StoreError> {
+        let now = self.0.clock.now();
+        let checking = millis(self.0.clock.monotonic());
+        let live = match self.0.cache.get(id) {
+            Some(live) if checking.saturating_sub(live.checked_at.load(Ordering::Relaxed)) < millis(RECHECK) => live,
+            known => match self.read(id, now, checking, known).await? {
+                Some(live) => live,
+                None => return Ok(None),
+            },
+        };
+        if !live.session.is_alive(now) {
+            return Ok(None);
+        }
+        if now.millis_since(live.session.last_seen_at) < TOUCH_SECONDS * 1000 {
+            return Ok(Some(live));
+        }
+        self.touch(live, now, checking).await
+    }
+
+    async fn read(
+        &self,
+        id: &DeviceSessionId,
+        now: Timestamp,
+        checking: u64,
+        known: Option<Arc<LiveDevice>>,
+    ) -> Result<Option<Arc<LiveDevice>>, StoreError> {
+        let changes = self.0.changes.load(Ordering::SeqCst);
+        let Some(session) = self.0.store.find(id, now).await? else {
+            self.0.cache.invalidate(id);
+            return Ok(None);
+        };
+        if let Some(known) = known.filter(|known| known.session == session) {
+            known.checked_at.store(checking, Ordering::Relaxed);
+            return Ok(Some(known));
+        }
+        Ok(Some(self.remember(LiveDevice::new(session, checking), changes)))
+    }
+
+    /// Caches a row, unless something changed since `changes` was read: the row may be from before that change.
+    fn remember(&self, live: LiveDevice, changes: u64) -> Arc<LiveDevice> {
+        let live = Arc::new(live);
+        self.0.cache.insert(live.session.id.clone(), Arc::clone(&live));
+        // After the insert: a change either sees the entry and removes it, or is seen here.
+        if self.0.changes.load(Ordering::SeqCst) != changes {
+            self.0.cache.invalidate(&live.session.id);
+        }
+        live
+    }
+
+    async fn touch(
+        &self,
+        live: Arc<LiveDevice>,
+        now: Timestamp,
+        checking: u64,
+    ) -> Result<Option<Arc<LiveDevice>>, StoreError> {
+        if live.touching.swap(true, Ordering::Relaxed) {
+            return Ok(Some(live));
+        }
+        let changes = self.0.changes.load(Ordering::SeqCst);
+        let expires_at = self.row_expiry(now);
+        let id = &live.session.id;
+        match self.0.store.touch(id, now, expires_at).await {
+            Ok(Cas::Done) => {
+                let session = DeviceSession { last_seen_at: now, expires_at, ..live.session.clone() };
+                Ok(Some(self.remember(LiveDevice::new(session, checking), changes)))
+            }
+            Ok(Cas::Stale) => {
+                self.0.cache.invalidate(id);
+                Ok(None)
+            }
+            Err(error) => {
+                live.touching.store(false, Ordering::Relaxed);
+                Err(error)
+            }
+        }
+    }
+
+    /// Signs an account in: everything on the browser's present session moves to one with a new name, or a new session
+    /// begins. The old name is dead afterwards (security row 4).
+    pub(crate) async fn sign_in(
+        &self,
+        account: AccountId,
+        present: Option<&DeviceSessionId>,
+        device_name: &str,
+    ) -> Result<DeviceSession, StoreError> {
+        let now = self.0.clock.now();
+        let id = DeviceSessionId::random(self.0.entropy.as_ref());
+        let expires_at = self.row_expiry(now);
+        if let Some(old) = present {
+            let rotated = self.0.store.rotate(old, &id, account, now, expires_at).await?;
+            self.changed(old);
+            if let Some(session) = rotated {
+                return Ok(session);
+            }
+        }
+        let session = DeviceSession {
+            id,
+            created_at: now,
+            last_seen_at: now,
+            expires_at,
+            device_name: device_name.to_owned(),
+            active: Some(account),
+            accounts: vec![DeviceAccount { account, added_at: now }],
+        };
+        self.0.store.insert(&session).await?;
+        Ok(session)
+    }
+
+    /// Makes an account of the device the active one.
+    pub(crate) async fn activate(&self, id: &DeviceSessionId, account: AccountId) -> Result<Cas, StoreError> {
+        let done = self.0.store.activate(id, account).await;
+        self.changed(id);
+        done
+    }
+
+    /// Takes an account off a device; the last one ends the session.
+    pub(crate) async fn remove_account(&self, id: &DeviceSessionId, account: AccountId) -> Result<Cas, StoreError> {
+        let done = self.0.store.remove_account(id, account).await;
+        self.changed(id);
+        done
+    }
+
+    /// Ends a session.
+    pub(crate) async fn sign_out(&self, id: &DeviceSessionId) -> Result<Cas, StoreError> {
+        let done = self.0.store.remove(id).await;
+        self.changed(id);
+        done
+    }
+
+    /// Whether any device holds the account still.
+    pub(crate) async fn holds_anywhere(&self, account: AccountId) -> Result<bool, StoreError> {
+        Ok(!self.0.store.list_for_account(account, self.0.clock.now()).await?.is_empty())
+    }
+
+    /// Forgets a cached row after a change, whether the change is known to have worked or not.
+    fn changed(&self, id: &DeviceSessionId) {
+        self.0.changes.fetch_add(1, Ordering::SeqCst);
+        self.0.cache.invalidate(id);
+    }
+
+    fn row_expiry(&self, now: Timestamp) -> Timestamp {
+        now.plus_seconds(self.0.ttl.saturating_add(TOUCH_SECONDS))
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,62 @@
+//! Which account of the device a request is for: the active one, or the one that `Bowerbird-Account` names.
+
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::response::{IntoResponse, Response};
+use bowerbird_core::Account;
+use http::HeaderName;
+use http::request::Parts as RequestParts;
+
+use super::{CredentialFault, SignedIn};
+use crate::error::ApiError;
+use crate::parts::Parts;
+
+/// Names another account of the device, by id or DID.
+pub(crate) const ACCOUNT_HEADER: HeaderName = HeaderName::from_static("bowerbird-account");
+
+/// The account that the request is for. It is on the device of the request, always.
+pub(crate) struct SelectedAccount(pub(crate) Arc<Account>);
+
+/// Why there is none.
+pub(crate) enum SelectionFault {
+    /// Nobody is signed in.
+    Credential(CredentialFault),
+    /// Not on this device.
+    Account(ApiError),
+}
+
+impl FromRequestParts<Parts> for SelectedAccount {
+    type Rejection = SelectionFault;
+
+    async fn from_request_parts(parts: &mut RequestParts, state: &Parts) -> Result<Self, SelectionFault> {
+        let SignedIn { device, .. } =
+            SignedIn::from_request_parts(parts, state).await.map_err(SelectionFault::Credential)?;
+        let mut names = parts.headers.get_all(ACCOUNT_HEADER).iter();
+        let accounts = state.accounts();
+        let account = match (names.next(), names.next()) {
+            (None, _) => {
+                let active = accounts.active(&device).await.map_err(|error| SelectionFault::Account(error.into()))?;
+                active.ok_or(SelectionFault::Credential(CredentialFault::Missing))?
+            }
+            (Some(name), None) => {
+                let name = name.to_str().map_err(|_| SelectionFault::Account(ApiError::account_not_found()))?;
+                accounts.on_device(&device, name).await.map_err(SelectionFault::Account)?
+            }
+            (Some(_), Some(_)) => {
+                let error = ApiError::bad_request("ambiguous_account", "Bowerbird-Account was sent more than once");
+                return Err(SelectionFault::Account(error));
+            }
+        };
+        Ok(Self(account))
+    }
+}
+
+impl IntoResponse for SelectionFault {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Credential(fault) => fault.into_response(),
+            Self::Account(error) => error.into_response(),
+        }
+    }
+}

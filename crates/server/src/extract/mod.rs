@@ -1,0 +1,12 @@
+//! Extractors: who is asking, for which account, with what form.
+
+mod account;
+mod bearer;
+mod client;
+mod device_session;
+mod form;
+
+pub(crate) use account::SelectedAccount;
+pub(crate) use client::ClientAddress;
+pub(crate) use device_session::{CredentialFault, Presented, SignedIn, Via};
+pub(crate) use form::{Form, SignedInForm, read_json};

@@ -1,0 +1,120 @@
+//! Pages: small, rendered here, usable without script.
+
+mod assets;
+mod docs;
+mod home;
+mod text;
+
+use askama::Template;
+use axum::response::{IntoResponse, Response};
+use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderValue, REFERRER_POLICY};
+
+pub(crate) use assets::{CSS, FAVICON, css_path};
+pub(crate) use docs::docs_page;
+pub(crate) use home::{HomePage, home_page};
+pub(crate) use text::visible;
+
+use crate::error::ApiError;
+use crate::security_headers::{self, PAGE_REFERRER_POLICY};
+use crate::site::Site;
+
+/// What every page shows around its content.
+pub(crate) struct Frame<'a> {
+    app_name: &'a str,
+    css: &'a str,
+    policy: Option<&'a str>,
+    tos: Option<&'a str>,
+}
+
+impl<'a> Frame<'a> {
+    fn of(site: &'a Site) -> Self {
+        Self {
+            app_name: &site.app_name,
+            css: css_path(),
+            policy: site.policy_uri.as_ref().map(url::Url::as_str),
+            tos: site.tos_uri.as_ref().map(url::Url::as_str),
+        }
+    }
+}
+
+/// The start page of somebody who is not signed in.
+#[derive(Template)]
+#[template(path = "signed_out.html")]
+struct SignedOut<'a> {
+    frame: Frame<'a>,
+    typed: &'a str,
+    return_to: Option<&'a str>,
+    has_error: bool,
+}
+
+/// An error, with the sign-in form again where one led to it.
+#[derive(Template)]
+#[template(path = "error.html")]
+struct ErrorPage<'a> {
+    frame: Frame<'a>,
+    title: &'a str,
+    message: &'a str,
+    hint: Option<&'a str>,
+    code: &'a str,
+    request_id: &'a str,
+    action: Option<(&'a str, &'a str)>,
+    typed: &'a str,
+    return_to: Option<&'a str>,
+    has_form: bool,
+    has_error: bool,
+}
+
+/// The page with the sign-in form.
+pub(crate) fn sign_in_page(site: &Site) -> Response {
+    page(site, &SignedOut { frame: Frame::of(site), typed: "", return_to: None, has_error: false })
+}
+
+/// The text of an error page.
+pub(crate) fn error_page(site: &Site, error: &ApiError, request_id: &str) -> String {
+    let typed = error.retry.as_ref().map(|retry| visible(&retry.typed, 2048));
+    let template = ErrorPage {
+        frame: Frame::of(site),
+        title: title(error),
+        message: &error.message,
+        hint: error.hint.as_deref(),
+        code: error.code,
+        request_id,
+        action: error.action.as_ref().map(|(link, text)| (link.as_str(), *text)),
+        typed: typed.as_deref().unwrap_or_default(),
+        return_to: error.retry.as_ref().and_then(|retry| retry.return_to.as_deref()),
+        has_form: error.retry.is_some(),
+        has_error: true,
+    };
+    // Rendering into a String fails only if a template's own code does.
+    template.render().unwrap_or_else(|_| error.message.clone())
+}
+
+fn title(error: &ApiError) -> &'static str {
+    match (error.form, error.status.as_u16()) {
+        (crate::error::Form::Negotiated("Login failed: "), _) => "Sign-in did not work",
+        (_, 404) => "Nothing here",
+        (_, 401) => "You are signed out",
+        (_, 403) => "Not allowed",
+        (_, 421) => "Another address",
+        (_, 429) => "Too many attempts",
+        (_, 500..) => "Something went wrong",
+        _ => "That did not work",
+    }
+}
+
+/// A page as an answer.
+pub(crate) fn page(site: &Site, template: &impl Template) -> Response {
+    let mut response = match template.render() {
+        Ok(html) => html.into_response(),
+        Err(error) => return ApiError::internal(error).into_response(),
+    };
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    dress(response.headers_mut(), site);
+    response
+}
+
+/// The headers that a page has beyond those of every answer.
+pub(crate) fn dress(headers: &mut HeaderMap, site: &Site) {
+    headers.insert(CONTENT_SECURITY_POLICY, security_headers::page_policy(site));
+    headers.entry(REFERRER_POLICY).or_insert(PAGE_REFERRER_POLICY);
+}

@@ -1,0 +1,155 @@
+//! The pieces that handlers ask for, each by itself.
+
+use std::sync::Arc;
+
+use axum::extract::FromRef;
+use bowerbird_atproto::{Atproto, ClientIdentity, Profiles, XrpcProxy};
+use bowerbird_core::ports::{Clock, Entropy, Stores};
+use bowerbird_vault::SealRing;
+use futures_util::future::BoxFuture;
+
+use crate::accounts::Accounts;
+use crate::config::ServerConfig;
+use crate::device_sessions::DeviceSessions;
+use crate::overview::Overview;
+use crate::rate_limit::LoginLimiter;
+use crate::routes::oauth_callback::Ending;
+use crate::seals::Seals;
+use crate::shown_token::ShownTokens;
+use crate::sign_in::SignIns;
+use crate::sign_out::Departures;
+use crate::site::Site;
+
+/// Asks whether everything behind this server can be used; Err says what cannot, for the operator.
+pub type ReadyCheck = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
+
+/// Everything that the server is made of.
+#[derive(Clone)]
+pub struct ServerParts {
+    /// The settings.
+    pub config: ServerConfig,
+    /// The use cases of the AT Protocol.
+    pub atproto: Atproto,
+    /// The stores.
+    pub stores: Stores,
+    /// The secrets of the seals.
+    pub seals: SealRing,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// The source of randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// For `GET /ready`.
+    pub ready: ReadyCheck,
+}
+
+/// The pieces, wired; handlers see one piece at a time (`State<Site>`), extractors borrow.
+#[derive(Clone)]
+pub(crate) struct Parts(Arc<Pieces>);
+
+struct Pieces {
+    site: Site,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    seals: Seals,
+    devices: DeviceSessions,
+    accounts: Accounts,
+    overview: Overview,
+    sign_ins: SignIns,
+    departures: Departures,
+    client: ClientIdentity,
+    profiles: Profiles,
+    proxy: XrpcProxy,
+    shown_tokens: ShownTokens,
+    ending: Ending,
+    ready: Ready,
+}
+
+/// The readiness check as a piece.
+#[derive(Clone)]
+pub(crate) struct Ready(pub(crate) ReadyCheck);
+
+impl Parts {
+    pub(crate) fn new(parts: ServerParts) -> Self {
+        let ServerParts { config, atproto, stores, seals, clock, entropy, ready } = parts;
+        let Atproto { logins, proxy, client, profiles, vault, .. } = atproto;
+        let site = Site::new(config, client.session_cap_seconds());
+        let devices = DeviceSessions::new(
+            Arc::clone(&stores.device_sessions),
+            Arc::clone(&clock),
+            Arc::clone(&entropy),
+            site.session_ttl,
+        );
+        let accounts = Accounts::new(Arc::clone(&stores.accounts));
+        let limiter = LoginLimiter::new(Arc::clone(&clock));
+        let overview = Overview::new(site.clone(), accounts.clone(), Arc::clone(&stores.connections), vault.clone());
+        let sign_ins = SignIns::new(site.clone(), logins.clone(), limiter, Arc::clone(&entropy));
+        Self(Arc::new(Pieces {
+            seals: Seals::new(site.clone(), seals, Arc::clone(&clock), Arc::clone(&entropy)),
+            shown_tokens: ShownTokens::new(site.expose_tokens && site.loopback, Arc::clone(&stores.connections), vault),
+            ending: Ending::new(logins.clone(), devices.clone(), accounts.clone(), profiles.clone()),
+            departures: Departures::new(devices.clone(), accounts.clone(), logins),
+            site,
+            clock,
+            entropy,
+            devices,
+            accounts,
+            overview,
+            sign_ins,
+            client,
+            profiles,
+            proxy,
+            ready: Ready(ready),
+        }))
+    }
+
+    pub(crate) fn site(&self) -> &Site {
+        &self.0.site
+    }
+
+    pub(crate) fn seals(&self) -> &Seals {
+        &self.0.seals
+    }
+
+    pub(crate) fn devices(&self) -> &DeviceSessions {
+        &self.0.devices
+    }
+
+    pub(crate) fn accounts(&self) -> &Accounts {
+        &self.0.accounts
+    }
+
+    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
+        &self.0.clock
+    }
+
+    pub(crate) fn entropy(&self) -> &Arc<dyn Entropy> {
+        &self.0.entropy
+    }
+}
+
+macro_rules! piece {
+    ($($field:ident: $piece:ty),* $(,)?) => {
+        $(impl FromRef<Parts> for $piece {
+            fn from_ref(parts: &Parts) -> Self {
+                parts.0.$field.clone()
+            }
+        })*
+    };
+}
+
+piece! {
+    site: Site,
+    clock: Arc<dyn Clock>,
+    seals: Seals,
+    devices: DeviceSessions,
+    accounts: Accounts,
+    overview: Overview,
+    sign_ins: SignIns,
+    departures: Departures,
+    client: ClientIdentity,
+    profiles: Profiles,
+    proxy: XrpcProxy,
+    shown_tokens: ShownTokens,
+    ending: Ending,
+    ready: Ready,
+}

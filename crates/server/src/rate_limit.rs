@@ -1,0 +1,92 @@
+//! Token buckets per client address, in memory, for the requests that make this server call others.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bowerbird_core::ports::Clock;
+use parking_lot::Mutex;
+
+/// How many client addresses are remembered at most; the least used one is forgotten first.
+const MAX_CLIENTS: u64 = 50_000;
+/// Logins that may begin at once from one address.
+const BURST: f64 = 60.0;
+/// Logins per second and address after that.
+const PER_SECOND: f64 = 1.0;
+
+/// Limits logins per client address (security row 17). Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct LoginLimiter {
+    clock: Arc<dyn Clock>,
+    buckets: moka::sync::Cache<IpAddr, Arc<Mutex<Bucket>>>,
+}
+
+struct Bucket {
+    left: f64,
+    at: Duration,
+}
+
+impl LoginLimiter {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        let idle = Duration::from_mins(10);
+        Self { clock, buckets: moka::sync::Cache::builder().max_capacity(MAX_CLIENTS).time_to_idle(idle).build() }
+    }
+
+    /// Counts one; Err has the seconds to wait.
+    pub(crate) fn take(&self, client: IpAddr) -> Result<(), u64> {
+        let now = self.clock.monotonic();
+        let new = || Arc::new(Mutex::new(Bucket { left: BURST, at: now }));
+        let bucket = self.buckets.get_with(household(client), new);
+        let mut bucket = bucket.lock();
+        let passed = now.saturating_sub(bucket.at).as_secs_f64();
+        bucket.left = (bucket.left + passed * PER_SECOND).min(BURST);
+        bucket.at = now;
+        if bucket.left >= 1.0 {
+            bucket.left -= 1.0;
+            return Ok(());
+        }
+        let wait = Duration::from_secs_f64((1.0 - bucket.left) / PER_SECOND);
+        Err(wait.as_secs() + 1)
+    }
+}
+
+/// One customer of an IPv6 provider has a /64 at least.
+fn household(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
+            Some(v4) => v4.into(),
+            None => std::net::Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
+        },
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bowerbird_core::testing::TestClock;
+
+    use super::*;
+
+    #[test]
+    fn a_flood_is_stopped_and_time_heals() {
+        let clock = Arc::new(TestClock::new());
+        let limiter = LoginLimiter::new(Arc::clone(&clock) as _);
+        let (one, two) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
+        let passed = (0..1000).filter(|_| limiter.take(one).is_ok()).count();
+        assert_eq!(passed, 60);
+        assert_eq!(limiter.take(one), Err(2));
+        assert_eq!(limiter.take(two), Ok(()), "others are not affected");
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(limiter.take(one), Ok(()));
+        assert!(limiter.take(one).is_err());
+    }
+
+    #[test]
+    fn an_ipv6_network_counts_as_one() {
+        let limiter = LoginLimiter::new(Arc::new(TestClock::new()));
+        let passed =
+            (0..1000u64).filter(|&i| limiter.take(format!("2001:db8::{i:x}").parse().unwrap()).is_ok()).count();
+        assert_eq!(passed, 60);
+        assert!(limiter.take("2001:db8:0:1::1".parse().unwrap()).is_ok());
+    }
+}

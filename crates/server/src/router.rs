@@ -1,0 +1,134 @@
+//! Every address of this server, by who uses it.
+
+use axum::Router;
+use axum::extract::FromRef as _;
+use axum::handler::Handler;
+use axum::routing::{MethodFilter, on};
+use http::Method;
+
+use crate::door::DoorLayer;
+use crate::parts::{Parts, ServerParts};
+use crate::routes::{
+    account_activate, account_add, account_avatar, account_list, account_remove, assets, client_metadata, docs,
+    fallback, forms, health, home, jwks, login, login_repair, logout, oauth_callback, openapi_json, ready, session,
+    validate_session, xrpc,
+};
+
+/// Builds the router. Serve it with [`crate::serve`], or with anything that provides
+/// `axum::extract::ConnectInfo<SocketAddr>`; without that, all clients share one sign-in limit.
+pub fn router(parts: ServerParts) -> Router {
+    let parts = Parts::new(parts);
+    let door = DoorLayer::new(crate::site::Site::from_ref(&parts), parts.clock().clone(), parts.entropy().clone());
+    table()
+        .router
+        .fallback(fallback::not_found)
+        .method_not_allowed_fallback(fallback::method_not_allowed)
+        .layer(door)
+        .with_state(parts)
+}
+
+/// Method and path of every operation, as the OpenAPI document writes them. For the tests that hold the router, the
+/// document and the authorization table together.
+pub fn operations() -> Vec<(Method, &'static str)> {
+    table().operations
+}
+
+fn table() -> Table {
+    Table::default()
+        // Browsers
+        .get("/", home::get)
+        .visit("/login", login::get)
+        .post("/login", login::post)
+        .visit("/login/repair/{account_id}", login_repair::get)
+        .post("/accounts/add", forms::add::post)
+        .post("/accounts/switch", forms::switch::post)
+        .post("/accounts/remove", forms::remove::post)
+        .post("/sign-out", forms::sign_out::post)
+        .get("/docs", docs::get)
+        .get("/assets/{file}", assets::css)
+        .get("/favicon.svg", assets::favicon)
+        // Apps
+        .get("/api/auth/session", session::get)
+        .get("/validate-session", validate_session::get)
+        .post("/api/auth/logout", logout::post)
+        .get("/api/accounts", account_list::get)
+        .post("/api/accounts", account_add::post)
+        .post("/api/accounts/{id}/activate", account_activate::post)
+        .delete("/api/accounts/{id}", account_remove::delete)
+        .get("/api/accounts/{id}/avatar", account_avatar::get)
+        .xrpc()
+        // OAuth servers
+        .visit("/oauth/callback", oauth_callback::get)
+        .alias("/callback", MethodFilter::GET, oauth_callback::get)
+        .get("/oauth-client-metadata.json", client_metadata::get)
+        .alias("/client-metadata.json", MethodFilter::GET, client_metadata::get)
+        .get("/oauth/jwks.json", jwks::get)
+        // Operators
+        .get("/health", health::get)
+        .get("/ready", ready::get)
+        .get("/openapi.json", openapi_json::get)
+}
+
+/// A router under construction, with a list of what is in it.
+#[derive(Default)]
+struct Table {
+    router: Router<Parts>,
+    operations: Vec<(Method, &'static str)>,
+}
+
+impl Table {
+    fn get<H: Handler<T, Parts>, T: 'static>(self, path: &'static str, handler: H) -> Self {
+        self.add(Method::GET, path, path, MethodFilter::GET, handler)
+    }
+
+    /// A GET that begins or ends something. HEAD must not: mail scanners and link previews send it.
+    fn visit<H: Handler<T, Parts>, T: 'static>(self, path: &'static str, handler: H) -> Self {
+        let mut table = self.get(path, handler);
+        table.router = table.router.route(path, on(MethodFilter::HEAD, fallback::method_not_allowed));
+        table
+    }
+
+    fn post<H: Handler<T, Parts>, T: 'static>(self, path: &'static str, handler: H) -> Self {
+        self.add(Method::POST, path, path, MethodFilter::POST, handler)
+    }
+
+    fn delete<H: Handler<T, Parts>, T: 'static>(self, path: &'static str, handler: H) -> Self {
+        self.add(Method::DELETE, path, path, MethodFilter::DELETE, handler)
+    }
+
+    /// Any path below `/xrpc/`, so that what is no method name is refused as such and not as an unknown address.
+    fn xrpc(mut self) -> Self {
+        const ANY: &str = "/xrpc/{*nsid}";
+        const DOCUMENTED: &str = "/xrpc/{nsid}";
+        self.router = self.router.route(ANY, on(MethodFilter::HEAD, fallback::method_not_allowed));
+        self.add(Method::GET, DOCUMENTED, ANY, MethodFilter::GET, xrpc::get).add(
+            Method::POST,
+            DOCUMENTED,
+            ANY,
+            MethodFilter::POST,
+            xrpc::post,
+        )
+    }
+
+    /// An older name of an address; not documented again.
+    fn alias<H: Handler<T, Parts>, T: 'static>(mut self, path: &'static str, filter: MethodFilter, handler: H) -> Self {
+        self.router = self
+            .router
+            .route(path, on(filter, handler))
+            .route(path, on(MethodFilter::HEAD, fallback::method_not_allowed));
+        self
+    }
+
+    fn add<H: Handler<T, Parts>, T: 'static>(
+        mut self,
+        method: Method,
+        documented: &'static str,
+        path: &'static str,
+        filter: MethodFilter,
+        handler: H,
+    ) -> Self {
+        self.operations.push((method, documented));
+        self.router = self.router.route(path, on(filter, handler));
+        self
+    }
+}

@@ -1,0 +1,76 @@
+//! Seals of device sessions: opened for every request, renewed as a session is used.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bowerbird_core::ports::{Clock, Entropy};
+use bowerbird_core::{Account, DeviceSession, DeviceSessionId, Secret, Timestamp};
+use bowerbird_vault::{SealCache, SealPayload, SealRing};
+use http::HeaderValue;
+
+use crate::cookies::{self, SessionCookieName};
+use crate::site::Site;
+
+/// How many opened seals are kept at hand.
+const CACHED: u64 = 100_000;
+
+/// Opens and makes seals. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Seals {
+    site: Site,
+    cache: SealCache,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+}
+
+/// A seal that was just made.
+pub(crate) struct FreshSeal {
+    seal: Secret,
+    /// When the session ends unless it is used again.
+    pub(crate) expires_at: Timestamp,
+    max_age: i64,
+}
+
+impl Seals {
+    pub(crate) fn new(site: Site, ring: SealRing, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
+        Self { site, cache: SealCache::new(Arc::new(ring), CACHED), clock, entropy }
+    }
+
+    /// The device session that a seal names; None for anything that is not a good seal, whatever is wrong with it.
+    pub(crate) fn open(&self, text: &[u8]) -> Option<DeviceSessionId> {
+        let text = std::str::from_utf8(text).ok()?;
+        let opened = self.cache.open_cached(text, self.clock.now()).ok()?;
+        Some(opened.payload.sid.clone())
+    }
+
+    /// Seals a device session anew, for its whole life from now.
+    pub(crate) fn renew(&self, session: &DeviceSession, account: &Account) -> FreshSeal {
+        let now = self.clock.now();
+        let expires_at = self.end_of(account, now);
+        let payload = SealPayload {
+            did: account.did.clone(),
+            sid: session.id.clone(),
+            created_at: session.created_at,
+            last_accessed: now,
+        };
+        let left = expires_at.millis_since(now).max(1000);
+        let ttl = Duration::from_millis(u64::try_from(left).unwrap_or(1000));
+        let seal = self.cache.ring().seal(&payload, ttl, now, self.entropy.as_ref());
+        FreshSeal { seal, expires_at, max_age: left / 1000 }
+    }
+
+    /// When a session ends that is used now. Never later than the grant of its active account (DECISIONS 15), as long
+    /// as there is one: a session whose grant is over stays for the repair.
+    fn end_of(&self, account: &Account, now: Timestamp) -> Timestamp {
+        let rolling = now.plus_seconds(self.site.session_ttl);
+        let grant_ends = account.last_login_at.plus_seconds(self.site.session_cap);
+        if grant_ends > now { rolling.min(grant_ends) } else { rolling }
+    }
+}
+
+impl FreshSeal {
+    /// As a cookie of the given name.
+    pub(crate) fn cookie(&self, site: &Site, name: SessionCookieName) -> Option<HeaderValue> {
+        cookies::set_session(site, name, self.seal.expose(), self.max_age)
+    }
+}
