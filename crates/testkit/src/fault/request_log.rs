@@ -75,6 +75,19 @@ impl RecordedRequest {
         self.header("dpop").map_or(Value::Null, super::dpop::claims_of)
     }
 
+    /// The thumbprint of the key in the DPoP proof.
+    pub fn dpop_thumbprint(&self) -> Option<String> {
+        let header = super::dpop::Jws::parse(self.header("dpop")?)?.header;
+        super::dpop::thumbprint(header.get("jwk")?)
+    }
+
+    /// The header of the client assertion in the form: its `alg` and `kid`; null without one.
+    pub fn client_assertion_header(&self) -> Value {
+        let form = self.form();
+        let assertion = form.get("client_assertion").and_then(|assertion| super::dpop::Jws::parse(assertion));
+        assertion.map_or(Value::Null, |assertion| assertion.header)
+    }
+
     /// The claims of the client assertion in the form (RFC 7523), without looking at its signature; null without one.
     pub fn client_assertion_claims(&self) -> Value {
         self.form().get("client_assertion").map_or(Value::Null, |assertion| super::dpop::claims_of(assertion))

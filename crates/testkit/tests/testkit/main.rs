@@ -4,5 +4,6 @@
 mod authorization_server;
 mod hand_client;
 mod misbehaviour;
+mod oauth_crate;
 mod pds_and_dns;
 mod real_network;
