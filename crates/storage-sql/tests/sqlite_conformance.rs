@@ -1,4 +1,5 @@
 //! The stores in a SQLite file keep the contract of the ports.
+#![expect(clippy::expect_used, reason = "tests")]
 
 use bowerbird_core::ports::Stores;
 use bowerbird_storage_sql::SqlStores;

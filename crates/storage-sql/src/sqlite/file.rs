@@ -85,13 +85,13 @@ pub(super) fn restrict(path: &Path) {
         use std::os::unix::fs::PermissionsExt as _;
         let name = beside(path, ending);
         let Ok(found) = std::fs::metadata(&name) else { continue };
-        if found.permissions().mode() & 0o077 == 0 {
+        if found.permissions().mode() & 0o777 == found.permissions().mode() & 0o700 {
             continue;
         }
         match std::fs::set_permissions(&name, std::fs::Permissions::from_mode(0o600)) {
             Ok(()) => tracing::warn!(file = %name.display(), "others could read the database; its mode is 0600 now"),
             Err(error) => {
-                tracing::warn!(file = %name.display(), %error, "others can read the database; set its mode to 0600")
+                tracing::warn!(file = %name.display(), %error, "others can read the database; set its mode to 0600");
             }
         }
     }

@@ -141,7 +141,8 @@ pub(super) async fn check_durable(path: &Path, connection: &mut SqliteConnection
 
 /// Says whether the file itself is at fault.
 fn unusable(path: &Path, error: sqlx::Error) -> OpenError {
-    let code = error.as_database_error().and_then(|database| database.code()).and_then(|code| code.parse::<i64>().ok());
+    let code =
+        error.as_database_error().and_then(sqlx::error::DatabaseError::code).and_then(|code| code.parse::<i64>().ok());
     match code {
         // Extended codes keep the primary one in their low byte.
         Some(code) if DAMAGED.contains(&(code & 0xff)) => {

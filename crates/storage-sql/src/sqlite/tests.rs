@@ -1,1 +1,188 @@
-//! Tests.
+//! What only shows from inside: a full disk, a commit shared by many, a connection that is not durable.
+
+use bowerbird_core::ports::{AccountStore as _, NewAccount, StoreError};
+use bowerbird_core::{AccountId, Did, Timestamp};
+use futures_util::future::join_all;
+use sqlx::sqlite::SqliteSynchronous;
+use tempfile::TempDir;
+
+use super::open::{check_durable, writer_options};
+use super::*;
+use crate::engine::Engine;
+use crate::statement::Statement;
+
+async fn engine() -> (TempDir, Engine) {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = SqliteEngine::open(&folder.path().join("b.sqlite")).await.unwrap();
+    (folder, Engine::Sqlite(engine))
+}
+
+fn login(number: u128, handle: String) -> NewAccount {
+    NewAccount {
+        id: AccountId::from_uuid(uuid::Uuid::from_u128(number)),
+        did: Did::parse(&format!("did:web:n{number}.example.com")).unwrap(),
+        handle,
+        pds: String::new(),
+        now: Timestamp::EPOCH,
+    }
+}
+
+async fn pragma(engine: &Engine, sql: &'static str) {
+    engine
+        .write(Urgency::Now, move |mut database| Box::pin(async move { database.rows(Statement::new(sql)).await }))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_full_disk_is_not_available_and_keeps_what_is_there() {
+    let (_folder, engine) = engine().await;
+    let kept = engine.sign_in(login(1, "kept".to_owned())).await.unwrap();
+    pragma(&engine, "PRAGMA max_page_count = 1").await;
+    let full = engine.sign_in(login(2, "x".repeat(1_000_000))).await;
+    assert!(matches!(full, Err(StoreError::Unavailable(_))), "{full:?}");
+    assert_eq!(engine.list(None, 10).await.unwrap(), std::slice::from_ref(&kept));
+
+    // A new connection has no such limit: the disk has room again.
+    engine.sign_in(login(3, "after".to_owned())).await.unwrap();
+    assert_eq!(engine.list(None, 10).await.unwrap().len(), 2);
+    assert_eq!(engine.find(kept.id).await.unwrap(), Some(kept));
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_to_everyone_in_the_commit() {
+    let (_folder, engine) = engine().await;
+    pragma(&engine, "PRAGMA max_page_count = 1").await;
+    // All are queued before the writer wakes, so that they share a commit.
+    let outcomes = join_all((0..10).map(|number| {
+        let size = if number == 5 { 1_000_000 } else { 1 };
+        engine.sign_in(login(number, "x".repeat(size)))
+    }))
+    .await;
+    let stored = engine.list(None, 100).await.unwrap();
+    let told: Vec<_> = outcomes.into_iter().flatten().collect();
+    assert_eq!(told, stored, "told and stored must be the same");
+    assert!(stored.len() < 10);
+}
+
+#[tokio::test]
+async fn a_failed_job_undoes_itself_alone() {
+    let (_folder, engine) = engine().await;
+    let outcomes = join_all((0..20).map(|number| {
+        let engine = &engine;
+        async move {
+            let job = engine.write(Urgency::Now, move |mut database| {
+                Box::pin(async move {
+                    let insert = "INSERT INTO device_sessions VALUES ($1, 0, 0, 0, '')";
+                    database.execute(Statement::new(insert).with(number)).await?;
+                    if number % 3 == 0 {
+                        // The same name again.
+                        database.execute(Statement::new(insert).with(number)).await?;
+                    }
+                    Ok(())
+                })
+            });
+            job.await.is_ok()
+        }
+    }))
+    .await;
+    let expected: Vec<bool> = (0..20).map(|number: i64| number % 3 != 0).collect();
+    assert_eq!(outcomes, expected);
+    let row = engine.row(Statement::new("SELECT count(*) AS number FROM device_sessions")).await.unwrap().unwrap();
+    assert_eq!(row.of("device_sessions").integer("number").unwrap(), 13);
+}
+
+#[tokio::test]
+async fn many_writers_share_commits() {
+    let (folder, engine) = engine().await;
+    let before = log_frames(folder.path());
+    join_all((0..64).map(|number| engine.sign_in(login(number, String::new())))).await.into_iter().for_each(|done| {
+        done.unwrap();
+    });
+    // Each commit of its own would log four pages or more.
+    let frames = log_frames(folder.path()) - before;
+    assert!(frames < 64, "{frames} frames");
+}
+
+/// Pages in the write-ahead log.
+fn log_frames(folder: &Path) -> u64 {
+    std::fs::metadata(folder.join("b.sqlite-wal")).map_or(0, |log| log.len() / 4120)
+}
+
+#[tokio::test]
+async fn less_than_full_is_refused() {
+    let (folder, _engine) = engine().await;
+    let path = folder.path().join("b.sqlite");
+    for (level, durable) in [
+        (SqliteSynchronous::Off, false),
+        (SqliteSynchronous::Normal, false),
+        (SqliteSynchronous::Full, true),
+        (SqliteSynchronous::Extra, true),
+    ] {
+        let mut connection = sqlx::ConnectOptions::connect(&writer_options(&path).synchronous(level)).await.unwrap();
+        let checked = check_durable(&path, &mut connection).await;
+        assert_eq!(checked.is_ok(), durable, "{checked:?}");
+        let refused = matches!(checked, Err(OpenError::NotDurable { setting: "synchronous", .. }));
+        assert_eq!(refused, !durable);
+    }
+}
+
+#[tokio::test]
+async fn a_removed_file_is_not_ready() {
+    let (folder, engine) = engine().await;
+    let Engine::Sqlite(sqlite) = &engine else { panic!("it is SQLite") };
+    sqlite.ready().await.unwrap();
+    std::fs::remove_file(folder.path().join("b.sqlite")).unwrap();
+    assert!(sqlite.ready().await.is_err());
+}
+
+#[tokio::test]
+async fn readers_cannot_write() {
+    let (_folder, engine) = engine().await;
+    let refused = engine.rows(Statement::new("DELETE FROM accounts RETURNING id")).await;
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_caller_that_leaves_does_not_cut_its_write() {
+    let (_folder, engine) = engine().await;
+    let (begun, has_begun) = tokio::sync::oneshot::channel();
+    let (go_on, told) = tokio::sync::oneshot::channel::<()>();
+    let insert = "INSERT INTO device_sessions VALUES ('a', 0, 0, 0, '')";
+    let leaving = engine.write(Urgency::Now, move |mut database| {
+        Box::pin(async move {
+            database.execute(Statement::new(insert)).await?;
+            begun.send(()).unwrap();
+            told.await.unwrap();
+            database.execute(Statement::new("UPDATE device_sessions SET device_name = 'whole'")).await
+        })
+    });
+    tokio::select! {
+        _ = leaving => panic!("it waits to be told"),
+        started = has_begun => started.unwrap(),
+    }
+    go_on.send(()).unwrap();
+    // Comes after it in the queue.
+    engine.execute(Statement::new("DELETE FROM accounts")).await.unwrap();
+    let row = engine.row(Statement::new("SELECT device_name FROM device_sessions")).await.unwrap().unwrap();
+    assert_eq!(row.of("device_sessions").text("device_name").unwrap(), "whole");
+}
+
+#[tokio::test]
+async fn what_can_wait_lets_the_urgent_go_first() {
+    let (_folder, engine) = engine().await;
+    let order = std::sync::Arc::new(parking_lot::Mutex::new(Vec::new()));
+    let job = |urgency, name: &'static str| {
+        let order = order.clone();
+        engine.write(urgency, move |_| {
+            Box::pin(async move {
+                order.lock().push(name);
+                Ok(())
+            })
+        })
+    };
+    let (a, b, c) =
+        tokio::join!(job(Urgency::WhenQuiet, "quiet"), job(Urgency::Now, "urgent"), job(Urgency::Now, "urgent"),);
+    a.and(b).and(c).unwrap();
+    assert_eq!(*order.lock(), ["urgent", "urgent", "quiet"]);
+}
