@@ -1,0 +1,205 @@
+//! Storing, replacing and removing grants, and logins under way.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bowerbird_core::testing::{FixedKeys, SeededEntropy};
+use bowerbird_core::{
+    AccountId, AuthorizationRequest, BrowserBinding, CredentialState, DeviceSessionId, Did, Generation, LoginPurpose,
+    Secret, SecretBytes, StateHash, Timestamp,
+};
+use bowerbird_vault::{CheckoutError, GrantError, LoginSealError, OpenError};
+use futures_util::future::join_all;
+
+use super::support::{DUE, EXPIRED, House, vault_on};
+
+#[tokio::test(start_paused = true)]
+async fn a_grant_opens_to_what_was_granted() {
+    let house = House::empty().await;
+    assert!(house.vault.open(house.connection).await.unwrap().is_none());
+    assert!(house.vault.standing(house.connection).await.unwrap().is_none());
+    let granted = house.vault.grant(house.grant("at-0", Some("rt-0"))).await.unwrap();
+    assert_eq!(granted.generation, Generation::FIRST);
+    assert!(granted.replaced.is_none());
+    let grant = house.vault.open(house.connection).await.unwrap().unwrap();
+    assert_eq!(grant.access_token.expose(), "at-0");
+    assert_eq!(grant.refresh_token.unwrap().expose(), "rt-0");
+    assert_eq!(grant.subject.as_str(), "did:plc:hdhoaan3xa3jiuq4fg4mefid");
+    assert_eq!(grant.client_kid.as_deref(), Some("client-key-1"));
+    assert_eq!(grant.state, CredentialState::Ok);
+    let standing = house.vault.standing(house.connection).await.unwrap().unwrap();
+    assert_eq!((standing.generation, standing.scope.as_str()), (Generation(1), "atproto transition:generic"));
+    assert_eq!(house.issuer.sends(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_grant_replaces_the_old_one_and_returns_it() {
+    let house = House::new().await;
+    house.vault.checkout(house.connection).await.unwrap();
+    let granted = house.vault.grant(house.grant("at-new", Some("rt-new"))).await.unwrap();
+    assert_eq!(granted.generation, Generation(2));
+    let replaced = granted.replaced.unwrap();
+    assert_eq!((replaced.access_token.expose(), replaced.generation), ("at-0", Generation(1)));
+    assert_eq!(replaced.refresh_token.unwrap().expose(), "rt-0");
+    // The opened old one is not in the way.
+    assert_eq!(house.vault.checkout(house.connection).await.unwrap().access_token.expose(), "at-new");
+    assert_eq!(house.issuer.sends(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_grant_that_cannot_be_opened_does_not_stop_a_login() {
+    let house = House::new().await;
+    let mut row = house.row().await;
+    row.generation = Generation(2);
+    row.tokens.access_token[30] ^= 1;
+    assert_eq!(
+        house.stores.credentials.replace(&row, Some(Generation(1))).await.unwrap(),
+        bowerbird_core::ports::Cas::Done
+    );
+    assert!(matches!(house.vault.open(house.connection).await, Err(OpenError::Unreadable(_))));
+    let granted = house.vault.grant(house.grant("at-new", Some("rt-new"))).await.unwrap();
+    assert_eq!(granted.generation, Generation(3));
+    assert!(granted.replaced.is_none());
+    assert_eq!(house.vault.checkout(house.connection).await.unwrap().access_token.expose(), "at-new");
+}
+
+#[tokio::test(start_paused = true)]
+async fn racing_logins_all_get_in_with_generations_of_their_own() {
+    let house = House::empty().await;
+    let grants = (0..4).map(|n| house.vault.grant(house.grant(&format!("at of {n}"), Some(&format!("rt of {n}")))));
+    let granted: Vec<_> = join_all(grants).await.into_iter().map(Result::unwrap).collect();
+    let mut generations: Vec<i64> = granted.iter().map(|granted| granted.generation.0).collect();
+    generations.sort_unstable();
+    assert_eq!(generations, [1, 2, 3, 4]);
+    // Every grant but the last comes back to somebody, to be revoked.
+    assert_eq!(granted.iter().filter(|granted| granted.replaced.is_some()).count(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_waits_for_a_refresh_and_gets_its_successor_to_revoke() {
+    let house = House::new().await;
+    house.pass(DUE);
+    house.issuer.hold();
+    house.vault.checkout(house.connection).await.unwrap();
+    let (vault, grant) = (house.vault.clone(), house.grant("at-new", Some("rt-new")));
+    let login = tokio::spawn(async move { vault.grant(grant).await });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    house.issuer.release();
+    let granted = login.await.unwrap().unwrap();
+    assert_eq!(granted.generation, Generation(3));
+    assert_eq!(granted.replaced.unwrap().refresh_token.unwrap().expose(), "rt-1");
+    assert_eq!(house.issuer.sends(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn removing_returns_the_grant_and_leaves_nothing() {
+    let house = House::new().await;
+    house.vault.checkout(house.connection).await.unwrap();
+    let removed = house.vault.remove(house.connection).await.unwrap().unwrap();
+    assert_eq!(removed.refresh_token.unwrap().expose(), "rt-0");
+    assert!(matches!(house.vault.checkout(house.connection).await, Err(CheckoutError::NotFound)));
+    assert!(house.vault.remove(house.connection).await.unwrap().is_none());
+    assert_eq!(house.issuer.sends(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removal_during_a_refresh_is_not_undone_by_it() {
+    let house = House::new().await;
+    house.pass(EXPIRED);
+    house.issuer.hold();
+    let (vault, connection) = (house.vault.clone(), house.connection);
+    let waiting = tokio::spawn(async move { vault.checkout(connection).await });
+    house.issuer.saw(1).await;
+    house.vault.remove(house.connection).await.unwrap();
+    house.issuer.release();
+    assert!(matches!(waiting.await.unwrap(), Err(CheckoutError::NotFound)));
+    assert!(house.vault.open(house.connection).await.unwrap().is_none());
+    assert_eq!(house.issuer.sends(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_invalid_dpop_key_is_refused_before_anything_is_stored() {
+    let house = House::empty().await;
+    for scalar in [vec![0; 32], vec![0xff; 32], vec![9; 31], Vec::new()] {
+        let mut grant = house.grant("at-0", Some("rt-0"));
+        grant.dpop_key = SecretBytes::new(scalar);
+        assert!(matches!(house.vault.grant(grant).await, Err(GrantError::InvalidDpopKey)));
+    }
+    assert!(house.vault.open(house.connection).await.unwrap().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_data_key_is_made_once_per_account_and_kept() {
+    let house = House::new().await;
+    let first = house.stores.data_keys.find(house.account).await.unwrap().unwrap();
+    assert_eq!(first.kek_id, "ktest");
+    house.vault.grant(house.grant("at-new", None)).await.unwrap();
+    assert_eq!(house.stores.data_keys.find(house.account).await.unwrap().unwrap(), first);
+    // A newer active key takes nothing away: the old wrapping is found by its name.
+    let keys = FixedKeys::of(&[("knew", [1; 32]), ("ktest", [7; 32])]);
+    let rotated = vault_on(&house.stores, &house.issuer, &house.clock, keys, "cluster-a");
+    assert!(rotated.checkout(house.connection).await.is_ok());
+    assert_eq!(house.issuer.preparations.load(Ordering::SeqCst), 0);
+}
+
+fn request(purpose: LoginPurpose) -> AuthorizationRequest {
+    AuthorizationRequest {
+        issuer: "https://issuer.example".to_owned(),
+        did: Some(Did::parse("did:plc:hdhoaan3xa3jiuq4fg4mefid").unwrap()),
+        handle: Some("alice.test".to_owned()),
+        pkce_verifier: Secret::new("verifier"),
+        dpop_key: SecretBytes::new([9; 32]),
+        dpop_nonce: Some("nonce".to_owned()),
+        client_kid: Some("client-key-1".to_owned()),
+        redirect_uri: "https://app.example/oauth/callback".to_owned(),
+        scope: "atproto".to_owned(),
+        purpose,
+        return_to: "/inbox?x=\"1\"".to_owned(),
+        browser: Some(BrowserBinding([3; 32])),
+        created_at: Timestamp::from_millis(1_767_225_600_123),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_opens_to_what_was_sealed_under_its_own_state_only() {
+    let house = House::empty().await;
+    let entropy = SeededEntropy::new(1);
+    let device = DeviceSessionId::random(&entropy);
+    let state = StateHash([5; 32]);
+    for purpose in [
+        LoginPurpose::SignIn,
+        LoginPurpose::AddAccount { device: device.clone() },
+        LoginPurpose::Repair { account: AccountId::random(&entropy), device: Some(device) },
+    ] {
+        let sealed = house.vault.seal_login(&request(purpose.clone()), &state).await.unwrap();
+        let opened = house.vault.open_login(&sealed, &state).await.unwrap();
+        let expected = request(purpose);
+        assert_eq!(format!("{opened:?}"), format!("{expected:?}"));
+        assert_eq!(opened.pkce_verifier.expose(), "verifier");
+        assert_eq!(opened.dpop_key.expose(), [9; 32]);
+
+        let elsewhere = house.vault.open_login(&sealed, &StateHash([6; 32])).await;
+        assert!(matches!(elsewhere, Err(LoginSealError::Unreadable(_))));
+        let other = vault_on(&house.stores, &house.issuer, &house.clock, FixedKeys::one(), "cluster-b");
+        assert!(matches!(other.open_login(&sealed, &state).await, Err(LoginSealError::Unreadable(_))));
+        // After a restart, with another active key and the old one still listed.
+        let keys = FixedKeys::of(&[("knew", [1; 32]), ("ktest", [7; 32])]);
+        let rotated = vault_on(&house.stores, &house.issuer, &house.clock, keys, "cluster-a");
+        assert!(rotated.open_login(&sealed, &state).await.is_ok());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_damaged_login_is_unreadable_whatever_bit_it_is() {
+    let house = House::empty().await;
+    let state = StateHash([5; 32]);
+    let sealed = house.vault.seal_login(&request(LoginPurpose::SignIn), &state).await.unwrap();
+    for bit in 0..sealed.len() * 8 {
+        let mut damaged = sealed.clone();
+        damaged[bit / 8] ^= 1 << (bit % 8);
+        assert!(matches!(house.vault.open_login(&damaged, &state).await, Err(LoginSealError::Unreadable(_))), "{bit}");
+    }
+    for length in 0..sealed.len() {
+        assert!(house.vault.open_login(&sealed[..length], &state).await.is_err(), "{length}");
+    }
+}

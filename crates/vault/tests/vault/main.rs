@@ -1,0 +1,10 @@
+//! The vault over stores in memory, with an issuer on script. Every test asserts how often a refresh token was sent.
+#![expect(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, reason = "tests")]
+
+mod canary;
+mod checkout;
+mod crash;
+mod grants;
+mod outcomes;
+mod sealing;
+mod support;
