@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bowerbird_atproto::{Logins, StartLogin, StartLoginError, StartedLogin};
 use bowerbird_core::ports::Entropy;
 use bowerbird_core::{AccountId, BrowserBinding, DeviceSessionId, LoginIdentifier, LoginPurpose, Timestamp};
-use bowerbird_oauth::{Prompt, PromptError};
+use bowerbird_oauth::Prompt;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use sha2::{Digest as _, Sha256};
 use url::Url;
@@ -154,7 +154,10 @@ fn hash(value: &str) -> BrowserBinding {
 }
 
 fn prompt(text: &str) -> Result<Prompt, ApiError> {
-    text.parse().map_err(|error: PromptError| ApiError::bad_request("invalid_request", error.to_string()))
+    text.parse().map_err(|_| {
+        ApiError::bad_request("invalid_request", "`prompt` is not one that can be asked for")
+            .with_hint("Use login, consent, select_account, create or none")
+    })
 }
 
 fn start_error(error: StartLoginError) -> ApiError {

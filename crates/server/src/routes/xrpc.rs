@@ -99,7 +99,12 @@ async fn call(
     request: Request,
 ) -> Result<Response, ApiError> {
     let request = request.map(|body| body.map_err(BoxError::from).boxed_unsync());
-    match proxy.call(ProxyCall { account: Account::clone(&account), nsid, request }).await {
+    let call = ProxyCall { account: Account::clone(&account), nsid, request };
+    // TEMPORARY until the future of `XrpcProxy::call` is `Send`.
+    let runtime = tokio::runtime::Handle::current();
+    let answered = tokio::task::spawn_blocking(move || runtime.block_on(proxy.call(call)));
+    let answered = answered.await.map_err(ApiError::internal)?;
+    match answered {
         Ok(response) => Ok(response.map(Body::new)),
         Err(error) => Err(proxy_error(error, &site, &account)),
     }
