@@ -65,6 +65,8 @@ impl NetClient {
     /// Adds what every request has.
     fn dress(&self, request: &mut Request<OutgoingBody>, purpose: Purpose) {
         *request.version_mut() = Version::HTTP_11;
+        // What a server in front of us noted about the request is nothing to the protocol below.
+        request.extensions_mut().clear();
         let headers = request.headers_mut();
         if !headers.contains_key(USER_AGENT) {
             headers.insert(USER_AGENT, self.user_agent.clone());

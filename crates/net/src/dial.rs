@@ -78,6 +78,22 @@ mod tests {
         assert_eq!(error.fault, HttpFault::Connect);
     }
 
+    /// A listener whose queue is full lets connections hang, as a host that drops packets does.
+    #[tokio::test]
+    async fn the_next_address_is_tried_when_one_is_silent() {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let full = socket.listen(1).unwrap();
+        let silent = full.local_addr().unwrap();
+        let queued = [connect(silent), connect(silent), connect(silent)].map(tokio::spawn);
+        let open = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let addresses = [silent, open.local_addr().unwrap()];
+        let stream = tokio::time::timeout(Duration::from_millis(900), dial(&addresses)).await.unwrap().unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), addresses[1]);
+        queued.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+
     #[test]
     fn another_peer_is_noticed() {
         let expected = SocketAddr::from(([192, 0, 2, 1], 443));

@@ -121,3 +121,51 @@ fn forget_oldest(known: &mut HashMap<Authority, Arc<Origin>>) {
         !forget
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use bowerbird_core::testing::TestClock;
+
+    use super::*;
+
+    #[test]
+    fn a_flood_of_names_is_forgotten_and_an_origin_in_use_is_not() {
+        let clock = Arc::new(TestClock::new());
+        let origins = Origins::new(Allowlist::default(), PoolContext::new(Arc::clone(&clock) as _));
+        let find = |name: &str| origins.find(&format!("https://{name}/").parse().unwrap()).unwrap();
+        let pds = find("pds.example");
+        for number in 0..5 * REMEMBERED {
+            find(&format!("n{number}.example"));
+            clock.advance(std::time::Duration::from_millis(1));
+            if number % 100 == 0 {
+                assert!(Arc::ptr_eq(&pds, &find("pds.example")), "after {number}");
+            }
+            assert!(origins.secure.read().len() <= REMEMBERED);
+        }
+        assert!(origins.secure.read().len() >= REMEMBERED / 2);
+    }
+
+    #[test]
+    fn refusals_are_not_remembered() {
+        let origins = Origins::new(Allowlist::default(), PoolContext::new(Arc::new(TestClock::new())));
+        for url in ["http://example.com/", "https://10.0.0.1/", "https://u@example.com/"] {
+            assert!(origins.find(&url.parse().unwrap()).is_err());
+        }
+        assert!(origins.secure.read().is_empty() && origins.plain.read().is_empty());
+    }
+
+    #[test]
+    fn the_host_is_written_as_it_was_checked() {
+        let origins = Origins::new(Allowlist::default(), PoolContext::new(Arc::new(TestClock::new())));
+        for (url, written) in [
+            ("https://PDS.Example/", "pds.example"),
+            ("https://pds.example:443/", "pds.example"),
+            ("https://pds.example:8443/", "pds.example:8443"),
+            ("https://1572395042/", "93.184.216.34"),
+            ("https://[2606:4700:0::1111]:8443/", "[2606:4700::1111]:8443"),
+        ] {
+            let origin = origins.find(&url.parse().unwrap()).unwrap();
+            assert_eq!((origin.host_header.to_str().unwrap(), origin.authority.as_str()), (written, written));
+        }
+    }
+}

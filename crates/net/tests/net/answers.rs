@@ -164,6 +164,7 @@ async fn row_45_lookups_ask_for_identity_and_calls_pass_the_callers_wish() {
         let wish =
             if purpose == Purpose::Api { "accept-encoding: gzip, br\r\n" } else { "accept-encoding: identity\r\n" };
         assert!(sent.contains(wish), "{sent}");
+        assert_eq!(sent.matches("accept-encoding").count(), 1, "{sent}");
         assert!(sent.starts_with("GET /a?b=c HTTP/1.1\r\n"), "{sent}");
         assert!(sent.contains(&format!("host: {}\r\n", server.address)), "the checked host, nobody else's: {sent}");
         assert!(!sent.contains("elsewhere"));

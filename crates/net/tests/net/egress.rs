@@ -128,6 +128,8 @@ async fn an_exempt_name_may_be_private_and_its_neighbours_may_not() {
     assert_eq!(answer.body(), "ok");
     let asked = server.requests();
     for url in [
+        format!("ws://pds.corp.example:{port}/"),
+        format!("ftp://pds.corp.example:{port}/"),
         format!("http://pds.corp.example:{}/", port - 1),
         format!("https://other.corp.example:{port}/"),
         format!("https://127.0.0.1:{port}/"),

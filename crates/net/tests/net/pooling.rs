@@ -45,6 +45,21 @@ async fn calls_share_one_connection() {
 }
 
 #[tokio::test]
+async fn a_streamed_answer_gives_its_connection_back_when_its_last_byte_was_read() {
+    let chunked = Server::fixed("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n").await;
+    let sized = Server::fixed(OK).await;
+    let client = Setup::new().allow(chunked.address).allow(sized.address).client();
+    for _ in 0..5 {
+        let answer = client.stream(streamed(&chunked.url("/"))).await.unwrap();
+        answer.into_body().collect().await.unwrap();
+        // A reader that knows the length does not ask for the end.
+        let mut answer = client.stream(streamed(&sized.url("/"))).await.unwrap();
+        assert_eq!(answer.body_mut().frame().await.unwrap().unwrap().into_data().unwrap(), "ok");
+    }
+    assert_eq!((chunked.connections(), sized.connections()), (1, 1));
+}
+
+#[tokio::test]
 async fn parallel_calls_get_a_connection_each_and_keep_them() {
     let server = Server::start(|mut peer, _| async move {
         while peer.request().await.is_some() {

@@ -16,7 +16,7 @@ const PUBLIC: &str = "127.0.0.2";
 #[tokio::test]
 async fn row_41_rebinding_never_reaches_the_second_answer() {
     let canary = Server::canary().await;
-    // Time to live 0, and every second answer is the private one.
+    // Every second answer is the private one.
     let dns = FaultDns::start(|question| match question.kind {
         RecordType::A => Reply::addresses(&[if question.number.is_multiple_of(2) { PUBLIC } else { "127.0.0.1" }]),
         _ => Reply::Records(Vec::new()),

@@ -106,12 +106,14 @@ async fn dies_on_reuse() -> Server {
 
 #[tokio::test]
 async fn a_post_on_a_dying_connection_is_not_repeated() {
-    let server = dies_on_reuse().await;
-    let client = Setup::new().allow(server.address).client();
-    fetched(&client, &server.url("/"), Purpose::Api).await;
-    let error = client.send(post(&server.url("/"), "create"), Purpose::Api).await.unwrap_err();
-    assert_eq!((error.sent, error.fault), (Sent::Perhaps, HttpFault::Broken));
-    assert_eq!((server.connections(), server.requests()), (1, 2));
+    for body in ["create", ""] {
+        let server = dies_on_reuse().await;
+        let client = Setup::new().allow(server.address).client();
+        fetched(&client, &server.url("/"), Purpose::Api).await;
+        let error = client.send(post(&server.url("/"), body), Purpose::Api).await.unwrap_err();
+        assert_eq!((error.sent, error.fault), (Sent::Perhaps, HttpFault::Broken));
+        assert_eq!((server.connections(), server.requests()), (1, 2));
+    }
 }
 
 #[tokio::test]

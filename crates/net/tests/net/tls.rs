@@ -52,6 +52,42 @@ async fn http2_takes_many_calls_on_one_connection() {
 }
 
 #[tokio::test]
+async fn a_closed_http2_connection_is_replaced() {
+    let authority = Authority::new();
+    let server = authority.serve(&["pds.example"], &["h2"]).await;
+    let port = server.address.port();
+    let (setup, _dns) = setup(&authority, port, &["pds.example"]).await;
+    let client = setup.client();
+    for connections in 1..=3 {
+        client.send(post(&format!("https://pds.example:{port}/bye"), "x"), Purpose::Api).await.unwrap();
+        assert_eq!((server.connections(), server.requests()), (connections, connections));
+        tokio::time::sleep(std::time::Duration::from_millis(60)).await;
+    }
+}
+
+#[tokio::test]
+async fn row_43_heads_are_capped_in_http2_too() {
+    let authority = Authority::new();
+    let server = authority.serve(&["pds.example"], &["h2"]).await;
+    let port = server.address.port();
+    let (setup, _dns) = setup(&authority, port, &["pds.example"]).await;
+    let client = setup.client();
+    let error = refused(&client, &format!("https://pds.example:{port}/many"), Purpose::Api).await;
+    assert_eq!((error.fault, error.sent), (HttpFault::TooLarge, Sent::Perhaps));
+    let error = refused(&client, &format!("https://pds.example:{port}/long"), Purpose::Api).await;
+    assert!(matches!(error.fault, HttpFault::TooLarge | HttpFault::Broken), "{error:?}");
+    fetched(&client, &format!("https://pds.example:{port}/"), Purpose::Api).await;
+}
+
+#[test]
+fn the_system_s_settings_make_a_client() {
+    let clock = std::sync::Arc::new(bowerbird_net::SystemClock::new());
+    let watch = crate::support::start_watch();
+    bowerbird_net::NetClient::new(bowerbird_net::NetConfig::default(), clock).unwrap();
+    println!("a client with the system's authorities and DNS servers takes {:?}", watch.elapsed());
+}
+
+#[tokio::test]
 async fn a_certificate_for_another_name_is_refused_before_anything_is_sent() {
     let authority = Authority::new();
     let server = authority.serve(&["good.example", "*.wild.example"], &["h2", "http/1.1"]).await;

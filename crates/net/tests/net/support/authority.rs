@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bowerbird_net::CertificateDer;
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use parking_lot::Mutex;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio_rustls::TlsAcceptor;
 
 pub(crate) struct Authority {
@@ -94,16 +96,39 @@ async fn accept(listener: TcpListener, acceptor: TlsAcceptor, seen: Arc<Seen>) {
             let connection = stream.get_ref().1;
             seen.server_names.lock().extend(connection.server_name().map(str::to_owned));
             let is_http2 = connection.alpn_protocol() == Some(b"h2");
+            let leaving = Arc::new(Notify::new());
+            let told = Arc::clone(&leaving);
             let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
                 seen.requests.fetch_add(1, Ordering::SeqCst);
                 let authority = request.uri().authority().map(ToString::to_string);
                 let host = request.headers().get("host").map(|value| value.to_str().unwrap().to_owned());
                 let text = format!("{:?} {} {}", request.version(), authority.or(host).unwrap(), request.uri().path());
-                async move { Ok::<_, Infallible>(http::Response::new(Full::new(Bytes::from(text)))) }
+                let mut answer = http::Response::new(Full::new(Bytes::from(text)));
+                let (fields, length) = match request.uri().path() {
+                    "/many" => (150, 1),
+                    "/long" => (1, 70_000),
+                    _ => (0, 0),
+                };
+                if request.uri().path() == "/bye" {
+                    told.notify_one();
+                }
+                for _ in 0..fields {
+                    answer.headers_mut().append("x", "y".repeat(length).parse().unwrap());
+                }
+                async move { Ok::<_, Infallible>(answer) }
             });
             let io = TokioIo::new(stream);
             if is_http2 {
-                drop(http2::Builder::new(TokioExecutor::new()).serve_connection(io, service).await);
+                // Long enough to answer, then the connection is gone.
+                let gone = async {
+                    leaving.notified().await;
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                };
+                let serving = http2::Builder::new(TokioExecutor::new()).serve_connection(io, service);
+                tokio::select! {
+                    () = gone => {}
+                    result = serving => drop(result),
+                }
             } else {
                 drop(http1::Builder::new().serve_connection(io, service).await);
             }

@@ -10,6 +10,9 @@ use hickory_proto::rr::{Name, RData, Record, RecordType};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UdpSocket};
 
+/// Long, so that a cache would show.
+const TTL: u32 = 300;
+
 /// What the server does with a question.
 pub(crate) enum Reply {
     /// These records, of the name that was asked for.
@@ -142,7 +145,7 @@ fn answer(bytes: &[u8], script: &Arc<Script>, counters: &Counters) -> Option<Mes
     answer.metadata.recursion_available = true;
     match reply {
         Reply::Records(records) => {
-            answer.add_answers(records.into_iter().map(|data| Record::from_rdata(asked.name().clone(), 0, data)));
+            answer.add_answers(records.into_iter().map(|data| Record::from_rdata(asked.name().clone(), TTL, data)));
         }
         Reply::Code(code) => answer.metadata.response_code = code,
         Reply::Silence => return None,
