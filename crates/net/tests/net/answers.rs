@@ -94,7 +94,7 @@ async fn row_44_slow_heads_and_bodies_meet_the_deadline() {
             assert!(matches!(error.fault, HttpFault::Timeout | HttpFault::TooLarge | HttpFault::Broken), "{error:?}");
             assert_eq!(error.sent, Sent::Perhaps);
             let limit = purpose.deadline() / DIVISOR;
-            assert!(start.elapsed() < limit + Duration::from_millis(25 + 125), "{:?}", start.elapsed());
+            assert!(start.elapsed() < limit + Duration::from_millis(400), "{:?}", start.elapsed());
         }
     }
     let start = start_watch();

@@ -86,7 +86,7 @@ async fn row_47_a_silent_server_costs_five_seconds_at_most() {
     let client = Setup::new().dns(dns.address).faster(10).client();
     let start = start_watch();
     assert!(matches!(client.txt("_atproto.alice.example").await, Err(DnsError::Timeout)));
-    assert!(start.elapsed() < Duration::from_millis(700), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bowerbird_core::ports::{HttpClient, HttpFault, Purpose, Sent, full_body};
+use futures_util::future::join_all;
 use http::Request;
 use tokio::time::sleep;
 
@@ -82,11 +83,13 @@ async fn perhaps_when_the_deadline_passes_after_it_was_sent() {
         std::future::pending::<()>().await;
     })
     .await;
-    let client = Setup::new().allow(mute.address).faster(100).client();
-    for purpose in PURPOSES {
+    let client = Setup::new().allow(mute.address).faster(40).client();
+    let (client, mute) = (&client, &mute);
+    join_all(PURPOSES.map(|purpose| async move {
         let error = client.send(post(&mute.url("/"), "secret"), purpose).await.unwrap_err();
         assert_eq!((error.sent, error.fault), (Sent::Perhaps, HttpFault::Timeout), "{purpose:?}");
-    }
+    }))
+    .await;
     assert_eq!(mute.requests(), PURPOSES.len());
 }
 

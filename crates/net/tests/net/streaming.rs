@@ -66,7 +66,7 @@ async fn a_client_that_stops_sending_is_given_up() {
     let error = client.stream(request).await.unwrap_err();
     assert_eq!((error.fault, error.sent), (HttpFault::Timeout, Sent::Perhaps));
     let elapsed = start.elapsed();
-    assert!((Duration::from_millis(590)..Duration::from_millis(900)).contains(&elapsed), "{elapsed:?}");
+    assert!((Duration::from_millis(590)..Duration::from_millis(1500)).contains(&elapsed), "{elapsed:?}");
 }
 
 #[tokio::test]
@@ -92,7 +92,7 @@ async fn an_answer_that_never_comes_after_the_upload_is_given_up_after_the_deadl
         let error = client.stream(Request::post(server.url("/")).body(body).unwrap()).await.unwrap_err();
         assert_eq!((error.fault, error.sent), (HttpFault::Timeout, Sent::Perhaps));
         let elapsed = start.elapsed();
-        assert!((Duration::from_millis(290)..Duration::from_millis(500)).contains(&elapsed), "{elapsed:?}");
+        assert!((Duration::from_millis(290)..Duration::from_millis(590)).contains(&elapsed), "{elapsed:?}");
     }
 }
 
@@ -125,11 +125,11 @@ async fn a_download_may_be_slow_but_not_stop() {
 async fn a_slow_reader_is_not_held_against_the_server() {
     let server =
         Server::fixed("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n").await;
-    let client = Setup::new().allow(server.address).faster(1000).client();
+    let client = Setup::new().allow(server.address).faster(200).client();
     let mut answer = client.stream(Request::get(server.url("/")).body(full_body("")).unwrap()).await.unwrap();
-    sleep(Duration::from_millis(200)).await;
+    sleep(Duration::from_millis(400)).await;
     assert_eq!(answer.body_mut().frame().await.unwrap().unwrap().into_data().unwrap(), "abc");
-    sleep(Duration::from_millis(200)).await;
+    sleep(Duration::from_millis(400)).await;
     assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "def");
 }
 
