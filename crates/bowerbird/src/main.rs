@@ -1,1 +1,65 @@
-fn main() {}
+//! Bowerbird, the server: command line, configuration and composition.
+
+mod cli;
+mod commands;
+mod compose;
+mod config;
+mod hardening;
+mod load;
+mod logging;
+mod printer;
+
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use cli::{AccountsCommand, Cli, Command, ConfigCommand, Flags, KeysCommand};
+use commands::{Failure, accounts, config_show, doctor, generate, keys, serve};
+use load::Environment;
+use printer::Printer;
+
+fn main() -> ExitCode {
+    let environment = Environment::read();
+    let (cli, flags) = match cli::parse(std::env::args_os()) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            let _closed = error.print();
+            let shown = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            return if shown { ExitCode::SUCCESS } else { ExitCode::from(commands::USAGE) };
+        }
+    };
+    let printer = Printer::new(cli.global.json, environment.is_set("NO_COLOR"));
+    match run(&cli, &flags, &environment, printer) {
+        Ok(code) => code,
+        Err(failure) => {
+            printer.error(failure.error.as_ref(), failure.hint.as_deref());
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+fn run(cli: &Cli, flags: &Flags, environment: &Environment, printer: Printer) -> Result<ExitCode, Failure> {
+    match cli.command.as_ref().unwrap_or(&Command::Serve) {
+        Command::Generate(what) => generate::run(*what, printer),
+        Command::Keys(KeysCommand::Generate { kind, into }) => keys::generate(*kind, into.as_deref(), printer),
+        command => {
+            let loaded = load::load(&cli.global, flags, environment)?;
+            match command {
+                Command::Config(ConfigCommand::Show) => Ok(config_show::run(&loaded, printer)),
+                Command::Keys(_) => keys::list(&loaded, printer),
+                Command::Accounts(AccountsCommand::List) => runtime()?.block_on(accounts::list(&loaded, printer)),
+                Command::Accounts(AccountsCommand::Remove { account }) => {
+                    runtime()?.block_on(accounts::remove(&loaded, account, printer))
+                }
+                Command::Doctor => runtime()?.block_on(doctor::run(&loaded, printer)),
+                Command::Serve | Command::Generate(_) => {
+                    hardening::forbid_core_dumps();
+                    runtime()?.block_on(serve::run(loaded, printer))
+                }
+            }
+        }
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::internal)
+}

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bowerbird_core::ports::StoreError;
 use bowerbird_core::{Account, Platform};
-use bowerbird_vault::OpenError;
+use bowerbird_vault::{OpenError, OpenedGrant};
 
 use super::Logins;
 
@@ -23,13 +23,25 @@ impl Logins {
     /// Removes the credential of an account's own identity, and revokes it at its issuer in the background. The account
     /// row stays. An account without a credential is fine.
     pub async fn release(&self, account: &Account) -> Result<(), ReleaseError> {
-        let connection =
-            self.parts.stores.connections.find(account.id, &Platform::atproto(), account.did.as_str()).await?;
-        let Some(connection) = connection else { return Ok(()) };
-        if let Some(grant) = self.parts.vault.remove(connection.id).await? {
+        if let Some(grant) = self.let_go(account).await? {
             let parts = Arc::clone(&self.parts);
             tokio::spawn(async move { parts.revoke_opened(&grant).await });
         }
         Ok(())
+    }
+
+    /// The same, and waits for the issuer a few seconds: for a program that may end right after.
+    pub async fn release_and_wait(&self, account: &Account) -> Result<(), ReleaseError> {
+        if let Some(grant) = self.let_go(account).await? {
+            self.parts.revoke_opened(&grant).await;
+        }
+        Ok(())
+    }
+
+    async fn let_go(&self, account: &Account) -> Result<Option<OpenedGrant>, ReleaseError> {
+        let stores = &self.parts.stores;
+        let connection = stores.connections.find(account.id, &Platform::atproto(), account.did.as_str()).await?;
+        let Some(connection) = connection else { return Ok(None) };
+        Ok(self.parts.vault.remove(connection.id).await?)
     }
 }

@@ -29,7 +29,7 @@ const REMEMBERED_CONNECTIONS: u64 = 50_000;
 /// A call to pass on.
 pub struct ProxyCall {
     /// Whose server is called, with whose credential.
-    pub account: Account,
+    pub account: Arc<Account>,
     /// The method, checked by its grammar.
     pub nsid: Nsid,
     /// Method, query, headers and body as they were received. The path is not looked at.
@@ -67,21 +67,25 @@ impl XrpcProxy {
             return Err(ProxyError::MethodDenied(call.nsid.to_string()));
         }
         self.check_service(&received.headers)?;
-        let connection = self.connection_of(&call.account).await?;
+        let account = call.account;
+        let connection = self.connection_of(Arc::clone(&account)).await?;
         let headers = to_server(&received.headers);
         let conditional = headers.contains_key(IF_NONE_MATCH) || headers.contains_key(IF_MODIFIED_SINCE);
-        let answer = self
-            .upstream
-            .call(UpstreamCall {
-                connection,
-                method: received.method,
-                path: format!("/xrpc/{}", call.nsid),
-                query: received.uri.query().map(str::to_owned),
-                headers,
-                body,
-            })
-            .await
-            .inspect_err(|error| self.forget_when_gone(call.account.id, error))?;
+        let upstream_call = UpstreamCall {
+            connection,
+            method: received.method,
+            path: format!("/xrpc/{}", call.nsid),
+            query: received.uri.query().map(str::to_owned),
+            headers,
+            body,
+        };
+        let answer = match self.upstream.call(upstream_call).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                self.forget_when_gone(account.id, &error);
+                return Err(error);
+            }
+        };
         let (head, body) = answer.into_parts();
         if is_redirect(head.status, conditional) {
             return Err(ProxyError::Upstream(UpstreamFault::Redirect(head.status)));
@@ -101,7 +105,7 @@ impl XrpcProxy {
         if self.policy.allows_service(service) { Ok(()) } else { Err(ProxyError::ServiceDenied) }
     }
 
-    async fn connection_of(&self, account: &Account) -> Result<ConnectionId, ProxyError> {
+    async fn connection_of(&self, account: Arc<Account>) -> Result<ConnectionId, ProxyError> {
         if let Some(connection) = self.known.get(&account.id) {
             return Ok(connection);
         }

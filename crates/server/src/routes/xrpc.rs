@@ -99,7 +99,7 @@ async fn call(
     request: Request,
 ) -> Result<Response, ApiError> {
     let request = request.map(|body| body.map_err(BoxError::from).boxed_unsync());
-    let call = ProxyCall { account: Account::clone(&account), nsid, request };
+    let call = ProxyCall { account: Arc::clone(&account), nsid, request };
     // TEMPORARY until the future of `XrpcProxy::call` is `Send`.
     let runtime = tokio::runtime::Handle::current();
     let answered = tokio::task::spawn_blocking(move || runtime.block_on(proxy.call(call)));

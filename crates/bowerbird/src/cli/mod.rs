@@ -1,0 +1,183 @@
+//! The command line: types only. Every configuration variable that is not a secret is also a flag.
+
+use std::path::PathBuf;
+
+use clap::{Arg, ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
+
+use crate::config::{VARIABLES, Variable};
+
+/// Sign people in with the AT Protocol and keep their tokens out of your app.
+#[derive(Debug, Parser)]
+#[command(
+    name = "bowerbird",
+    version,
+    about,
+    propagate_version = true,
+    after_help = "Without a command the server is started."
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+
+    #[command(flatten)]
+    pub(crate) global: Global,
+}
+
+/// What applies to every command.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Global {
+    /// Configuration file [default: bowerbird.toml, if there is one]
+    #[arg(long, global = true, value_name = "FILE", env = "BOWERBIRD_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Print JSON instead of text
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start the server
+    Serve,
+    /// Make and list keys
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// List and remove accounts
+    #[command(subcommand)]
+    Accounts(AccountsCommand),
+    /// Check the configuration and everything it depends on
+    Doctor,
+    /// Show the configuration in force
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Print generated reference documents
+    #[command(subcommand, hide = true)]
+    Generate(GenerateCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeysCommand {
+    /// Make a key and print it, or add it to a key set file
+    Generate {
+        /// What the key is for
+        #[arg(value_enum, default_value = "client")]
+        kind: KeyKind,
+        /// Client keys only: put the new key first into this key set file (made if missing, mode 0600)
+        #[arg(long, value_name = "FILE")]
+        into: Option<PathBuf>,
+    },
+    /// List the names of the keys in use; never the keys
+    List,
+}
+
+/// What a key is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KeyKind {
+    /// Signs as a confidential OAuth client (`BOWERBIRD_CLIENT_KEYS`)
+    Client,
+    /// Seals sessions (`BOWERBIRD_COOKIE_SECRET`)
+    CookieSecret,
+    /// Encrypts stored credentials (`BOWERBIRD_ENCRYPTION_KEY`)
+    EncryptionKey,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AccountsCommand {
+    /// List the accounts that signed in here
+    List,
+    /// Remove an account: revoke its access at its server, then delete everything kept for it
+    Remove {
+        /// The account's id, DID or handle
+        account: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Show every variable, its value and where it comes from; secrets are masked
+    Show,
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum GenerateCommand {
+    /// The reference page of the configuration
+    Configuration,
+    /// The reference page of the command line
+    Cli,
+    /// The `OpenAPI` document
+    Openapi,
+}
+
+/// Parses the command line. On `--help`, `--version` or misuse the error says what to print and how to exit.
+pub(crate) fn parse(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<(Cli, Flags), clap::Error> {
+    let matches = command().try_get_matches_from(arguments)?;
+    let cli = Cli::from_arg_matches(&matches)?;
+    Ok((cli, Flags(matches)))
+}
+
+/// The whole command, flags for the configuration variables included.
+pub(crate) fn command() -> clap::Command {
+    let flags = VARIABLES.iter().filter(|variable| !variable.secret).map(|variable| {
+        Arg::new(variable.name)
+            .long(variable.flag())
+            .value_name("VALUE")
+            .help(variable.meaning)
+            .global(true)
+            .hide_short_help(true)
+            .help_heading("Configuration")
+    });
+    Cli::command().args(flags)
+}
+
+/// The configuration flags that were given.
+#[derive(Debug)]
+pub(crate) struct Flags(ArgMatches);
+
+impl Flags {
+    /// The value of a variable's flag.
+    pub(crate) fn get(&self, variable: &Variable) -> Option<String> {
+        if variable.secret {
+            return None;
+        }
+        // A global flag may stand before or after the subcommands: the innermost one that has it wins.
+        let mut matches = &self.0;
+        let mut found = matches.get_one::<String>(variable.name);
+        while let Some((_, inner)) = matches.subcommand() {
+            matches = inner;
+            found = matches.get_one::<String>(variable.name).or(found);
+        }
+        found.cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_words(line: &str) -> Result<(Cli, Flags), clap::Error> {
+        parse(line.split(' ').map(Into::into))
+    }
+
+    #[test]
+    fn the_command_is_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn flags_are_found_before_and_after_the_subcommand() {
+        let listen = VARIABLES.iter().find(|variable| variable.name == "BOWERBIRD_LISTEN").unwrap();
+        for line in [
+            "bowerbird --listen 127.0.0.1:1 serve",
+            "bowerbird serve --listen 127.0.0.1:1",
+            "bowerbird --listen 127.0.0.1:1",
+        ] {
+            let (_, flags) = parse_words(line).unwrap();
+            assert_eq!(flags.get(listen).as_deref(), Some("127.0.0.1:1"), "{line}");
+        }
+    }
+
+    #[test]
+    fn secrets_have_no_flags() {
+        assert!(parse_words("bowerbird --cookie-secret x").is_err());
+    }
+}

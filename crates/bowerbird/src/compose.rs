@@ -1,0 +1,147 @@
+//! The composition: the only place that names concrete adapters.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bowerbird_atproto::{AllowedServices, Atproto, AtprotoConfig, AtprotoPorts, ProxyPolicyConfig, ResolverMode};
+use bowerbird_core::ports::{Clock, Entropy, KeyEncryptionKey, KeyProvider, KeyProviderError, Stores};
+use bowerbird_net::{NetClient, NetConfig, OsEntropy, SystemClock};
+use bowerbird_oauth::TransportPolicy;
+use bowerbird_storage_sql::SqlStores;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+
+use crate::commands::{CONFIG, Failure};
+use crate::config::{self, Settings};
+use crate::load::Loaded;
+
+/// How many logins may be under way at once before new ones are turned away.
+const LOGIN_CAP: u64 = 100_000;
+
+/// Everything that a command needs, wired.
+pub(crate) struct Composition {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) database: SqlStores,
+    pub(crate) stores: Stores,
+    pub(crate) atproto: Atproto,
+    pub(crate) net: Arc<NetClient>,
+}
+
+/// Opens the database, the network and the keys, and builds the use cases on them.
+pub(crate) async fn compose(loaded: &Loaded) -> Result<Composition, Failure> {
+    let Loaded { values, settings } = loaded;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
+    let keys = ConfiguredKeys(config::encryption_keys(values, settings, entropy.as_ref())?);
+    let client_keys = config::client_keys(values)?;
+    let net = NetClient::new(net_config(settings)?, Arc::clone(&clock)).map_err(configuration)?;
+    let database = open_database(settings).await?;
+    let cluster_id = cluster_id(settings, &database, entropy.as_ref()).await?;
+    let stores = database.stores();
+    let atproto_config = AtprotoConfig {
+        base_url: settings.base_url.clone(),
+        app_name: settings.app_name.clone(),
+        logo_uri: settings.logo_uri.clone(),
+        policy_uri: settings.policy_uri.clone(),
+        tos_uri: settings.tos_uri.clone(),
+        scope: settings.scope.clone(),
+        client_keys,
+        plc_url: settings.plc_url.clone(),
+        handle_resolver_url: settings.handle_resolver_url.clone(),
+        resolver: match settings.resolver.as_str() {
+            "slingshot" => ResolverMode::Slingshot,
+            "hybrid" => ResolverMode::Hybrid,
+            _ => ResolverMode::Native,
+        },
+        slingshot_url: settings.slingshot_url.clone(),
+        transport: TransportPolicy::with_plain_http(settings.egress_allow.clone()),
+        allowed_pds: settings.allowed_pds.clone(),
+        allow_foreign_endpoints: settings.allow_foreign_endpoints,
+        login_cap: LOGIN_CAP,
+        proxy: ProxyPolicyConfig {
+            denied: settings.proxy_deny.clone(),
+            allowed: settings.proxy_allow.clone(),
+            services: match settings.proxy_services.as_slice() {
+                [] => AllowedServices::Default,
+                [any] if any == "*" => AllowedServices::Any,
+                some => AllowedServices::Only(some.to_vec()),
+            },
+        },
+        cluster_id,
+    };
+    let ports = AtprotoPorts {
+        http: Arc::clone(&net) as _,
+        dns: Arc::clone(&net) as _,
+        clock: Arc::clone(&clock),
+        entropy: Arc::clone(&entropy),
+        stores: stores.clone(),
+        keys: Arc::new(keys),
+    };
+    let atproto = Atproto::new(atproto_config, ports).map_err(configuration)?;
+    Ok(Composition { clock, entropy, database, stores, atproto, net })
+}
+
+/// Opens the database alone.
+pub(crate) async fn open_database(settings: &Settings) -> Result<SqlStores, Failure> {
+    SqlStores::open(&settings.database_url).await.map_err(|error| {
+        Failure::internal(error).with_hint("`bowerbird doctor` checks the database and says what to do")
+    })
+}
+
+/// The id of the installation that the database belongs to. A database that was copied elsewhere must not be used there:
+/// two servers would spend the same refresh tokens.
+async fn cluster_id(settings: &Settings, database: &SqlStores, entropy: &dyn Entropy) -> Result<String, Failure> {
+    let found = database.cluster_id(entropy).await.map_err(Failure::internal)?;
+    match &settings.cluster_id {
+        Some(expected) if *expected != found => {
+            let problem = format!("BOWERBIRD_CLUSTER_ID is {expected}, but the database belongs to {found}");
+            Err(Failure { code: CONFIG, ..Failure::user(problem) }
+                .with_hint("this looks like a copy of another installation's database; start with an empty one"))
+        }
+        _ => Ok(found),
+    }
+}
+
+/// Reads what the network client needs.
+pub(crate) fn net_config(settings: &Settings) -> Result<NetConfig, Failure> {
+    let egress_allow = settings.egress_allow.iter().map(|entry| entry.parse()).collect::<Result<_, _>>();
+    let extra_roots = match &settings.extra_roots {
+        Some(path) => read_roots(path)?,
+        None => Vec::new(),
+    };
+    Ok(NetConfig {
+        egress_allow: egress_allow.map_err(configuration)?,
+        dns_servers: settings.dns_servers.clone(),
+        extra_roots,
+        ..NetConfig::default()
+    })
+}
+
+/// Reads the certificates of a PEM file.
+fn read_roots(path: &Path) -> Result<Vec<CertificateDer<'static>>, Failure> {
+    let refused =
+        |error: &dyn std::fmt::Display| configuration(format!("BOWERBIRD_EXTRA_ROOTS, {}: {error}", path.display()));
+    let certificates = CertificateDer::pem_file_iter(path).map_err(|error| refused(&error))?;
+    let certificates: Vec<_> = certificates.collect::<Result<_, _>>().map_err(|error| refused(&error))?;
+    if certificates.is_empty() { Err(refused(&"it holds no certificate")) } else { Ok(certificates) }
+}
+
+fn configuration(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Failure {
+    Failure { code: CONFIG, ..Failure::user(error) }.with_hint("`bowerbird config show` lists every variable")
+}
+
+/// The key-encryption keys of the configuration.
+struct ConfiguredKeys(Vec<KeyEncryptionKey>);
+
+#[async_trait]
+impl KeyProvider for ConfiguredKeys {
+    async fn active(&self) -> Result<KeyEncryptionKey, KeyProviderError> {
+        self.0.first().cloned().ok_or(KeyProviderError::Misconfigured("no encryption key is set"))
+    }
+
+    async fn find(&self, id: &str) -> Result<Option<KeyEncryptionKey>, KeyProviderError> {
+        Ok(self.0.iter().find(|key| key.id == id).cloned())
+    }
+}
