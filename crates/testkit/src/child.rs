@@ -103,3 +103,38 @@ impl Drop for ChildProcess {
 pub(crate) async fn thread_sleep(time: Duration) {
     crate::threads::fixtures().spawn(tokio::time::sleep(time)).await.expect("a timer of the fixtures");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> ChildProcess {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", script]);
+        ChildProcess::spawn(&mut command, Captured::default(), Captured::default())
+    }
+
+    #[tokio::test]
+    async fn output_is_kept_and_the_end_is_noticed() {
+        let mut child = shell("echo out; echo err >&2; exit 3");
+        let status = child.wait(Duration::from_secs(10)).await.unwrap();
+        assert_eq!(status.code(), Some(3));
+        thread_sleep(Duration::from_millis(100)).await;
+        assert_eq!((child.stdout.text().as_str(), child.stderr.text().as_str()), ("out\n", "err\n"));
+    }
+
+    #[tokio::test]
+    async fn a_signal_reaches_the_child_and_a_drop_ends_it() {
+        let mut child = shell("trap 'exit 7' TERM; echo ready; while :; do sleep 0.05; done");
+        while child.stdout.bytes().is_empty() {
+            thread_sleep(Duration::from_millis(5)).await;
+        }
+        child.signal(Signal::TERM);
+        assert_eq!(child.wait(Duration::from_secs(10)).await.unwrap().code(), Some(7));
+        let survivor = shell("sleep 60");
+        let process = format!("/proc/{}", survivor.pid());
+        assert!(std::fs::exists(&process).unwrap());
+        drop(survivor);
+        assert!(!std::fs::exists(&process).unwrap());
+    }
+}

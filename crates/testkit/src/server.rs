@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::actors::{App, Visitor};
 use crate::child::{Captured, ChildProcess, thread_sleep};
-use crate::fault::FaultNetwork;
+use crate::fault::{FaultNetwork, FaultServer};
 use crate::http_client::{TestClient, TestRequest};
 use crate::real::RealNetwork;
 use crate::threads::{random_hex, wall_clock_millis};
@@ -167,6 +167,12 @@ impl BowerbirdProcess {
     /// A client that reaches this server under its base URL.
     pub fn client(&self) -> TestClient {
         TestClient::new().with_host(&self.host(), self.address)
+    }
+
+    /// An address under which requests reach this server with its public `Host`, as through a TLS proxy: what a PDS is
+    /// given as the mapped host of `https://bff.home.arpa`.
+    pub fn front(&self) -> FaultServer {
+        FaultServer::forwarding(self.address, &self.host())
     }
 
     /// A new browser in front of this server.

@@ -11,7 +11,7 @@ use super::dpop::{Jws, thumbprint};
 use super::grants::ClientProof;
 use super::network_clock::NetworkClock;
 use super::reply::Reply;
-use crate::http_client::TestClient;
+use crate::http_client::{TestClient, TestRequest};
 
 /// The type of a client assertion (RFC 7523).
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -77,12 +77,14 @@ impl ClientRegistry {
             let mapped = hosts.iter().find_map(|(from, to)| Some(format!("{to}{}", url.strip_prefix(from.as_str())?)));
             mapped.unwrap_or_else(|| url.to_owned())
         };
-        let host = url::Url::parse(&target).ok()?;
         // Nothing but loopback is ever called from here.
-        if !matches!(host.host_str(), Some("localhost" | "127.0.0.1")) {
+        if !matches!(url::Url::parse(&target).ok()?.host_str(), Some("localhost" | "127.0.0.1")) {
             return None;
         }
-        let answer = TestClient::new().get(&target).await;
+        // The host of the client's own URL, as a proxy in front of it would pass it on.
+        let asked = url::Url::parse(url).ok()?;
+        let host = &asked[url::Position::BeforeHost..url::Position::AfterPort];
+        let answer = TestClient::new().try_send(TestRequest::get(&target).header("host", host)).await.ok()?;
         let is_json = answer.header("content-type").is_some_and(|kind| kind.starts_with("application/json"));
         (answer.status == 200 && is_json).then(|| answer.json())
     }

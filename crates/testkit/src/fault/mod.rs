@@ -6,6 +6,7 @@ mod canary;
 mod client_registry;
 mod dns;
 mod dpop;
+mod forwarder;
 mod grants;
 mod handle_server;
 mod host;

@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use super::network::RealNetwork;
+use crate::fault::FaultServer;
 use crate::http_client::TestRequest;
+use crate::server::BowerbirdProcess;
 
 /// A fault in front of the real PDS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +82,14 @@ impl RealNetwork {
     /// Lets the PDS fetch `https://HOST/…` from a base URL from now on.
     pub async fn map_host(&self, host: &str, to: &str) {
         self.control_call("POST", "/hostmap", &[("host", host), ("to", to)]).await;
+    }
+
+    /// Lets the PDS fetch the metadata and keys of a server with a public URL such as `https://bff.home.arpa`. Keep what
+    /// comes back: its log shows what the PDS fetched.
+    pub async fn map_server(&self, server: &BowerbirdProcess) -> FaultServer {
+        let front = server.front();
+        self.map_host(&server.host(), front.origin()).await;
+        front
     }
 
     /// Forgets a client's metadata and keys, which the PDS keeps for ten minutes.

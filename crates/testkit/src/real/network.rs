@@ -93,6 +93,23 @@ impl RealNetwork {
         false
     }
 
+    /// Whether Chromium is installed for [`Self::chromium`] (`BOWERBIRD_CHROMIUM`, or `/usr/bin/chromium`). Where it is
+    /// not, prints that the test is skipped; on CI its absence is a failure.
+    pub fn chromium_available() -> bool {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "where the browser is, is one of the things that tests are told so"
+        )]
+        let path =
+            std::env::var_os("BOWERBIRD_CHROMIUM").map_or_else(|| PathBuf::from("/usr/bin/chromium"), PathBuf::from);
+        if path.exists() {
+            return true;
+        }
+        assert!(!on_ci(), "{} is not there: run the tests by `cargo xtask test`", path.display());
+        eprintln!("skipped: no Chromium at {}", path.display());
+        false
+    }
+
     /// Starts the network on free ports and waits until it is ready.
     pub async fn start(options: NetworkOptions) -> Self {
         let folder = folder().expect("RealNetwork::available says whether it can be started");

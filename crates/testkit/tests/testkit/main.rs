@@ -1,5 +1,5 @@
 //! The testkit's own tests: the fault servers behave like the real ones, and misbehave as told.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod authorization_server;
 mod hand_client;

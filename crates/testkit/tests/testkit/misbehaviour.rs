@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use crate::hand_client::{HandClient, Tokens};
-use bowerbird_testkit::fault::{FaultNetwork, Misbehave, endpoint};
+use bowerbird_testkit::fault::{FaultNetwork, FaultServer, Misbehave, endpoint};
 use bowerbird_testkit::http_client::{TestClient, TestRequest, send_raw};
 use serde_json::json;
 
@@ -228,4 +228,15 @@ async fn the_canary_listener_notices_a_call() {
     assert_eq!(network.canary().connections(), 1);
     assert_eq!(network.canary().received(), b"hello");
     assert!(!network.egress_allow().contains(&network.canary().address().port().to_string()));
+}
+
+#[tokio::test]
+async fn a_front_passes_requests_on_under_the_public_host() {
+    let network = FaultNetwork::start().await;
+    let alice = network.add_account("alice.test");
+    let front = FaultServer::forwarding(network.handle_server().address(), "alice.test");
+    assert_eq!(TestClient::new().get(&front.url(endpoint::ATPROTO_DID)).await.text(), alice.did);
+    assert_eq!(network.handle_server().log().last(endpoint::ATPROTO_DID).unwrap().header("host"), Some("alice.test"));
+    front.misbehave(endpoint::ANY, Misbehave::status(503));
+    let _down = TestClient::new().get(&front.url("/")).await.expect_status(503);
 }

@@ -6,7 +6,7 @@ use bowerbird_oauth::{
     ProtectedResourceMetadata, PushedAuthorizationRequest, RevocationRequest, ScopeSet, Secret, SigningKey, Timestamp,
     TokenAnswer, TokenRequest, TokenTypeHint, TransportPolicy, ValidatedTokens, authorization_url,
 };
-use bowerbird_testkit::fault::{CanaryKind, FaultNetwork, Misbehave, Verdict, endpoint};
+use bowerbird_testkit::fault::{CanaryKind, FaultNetwork, FaultServer, Misbehave, Verdict, endpoint};
 use bowerbird_testkit::http_client::{TestClient, TestRequest};
 use bytes::Bytes;
 use serde_json::json;
@@ -68,7 +68,7 @@ impl Party {
     }
 
     async fn log_in(&self, network: &FaultNetwork, handle: &str) -> (AuthorizationServerMetadata, ValidatedTokens) {
-        let policy = TransportPolicy::with_plain_http(network.servers().iter().map(|server| server.host_and_port()));
+        let policy = TransportPolicy::with_plain_http(network.servers().iter().map(FaultServer::host_and_port));
         let pds = Origin::parse(network.pds().origin(), &policy).unwrap();
         let resource =
             ProtectedResourceMetadata::parse(&get(&ProtectedResourceMetadata::url(&pds)).await, &pds, &policy).unwrap();

@@ -155,3 +155,21 @@ async fn the_fault_servers_speak_as_the_real_ones() {
         assert_eq!(real, fault);
     }
 }
+
+#[tokio::test]
+async fn chromium_consents_and_rejects() {
+    if !RealNetwork::available() || !RealNetwork::chromium_available() {
+        return;
+    }
+    let network = RealNetwork::start(NetworkOptions::default()).await;
+    let mut client = client_of(&network).await;
+    let alice = network.account("alice.test").clone();
+    let page = client.push("alice.test").await;
+    let pictures = tempfile::tempdir().unwrap();
+    let back = network.chromium().with_pictures(pictures.path()).approve(&page, &alice).await;
+    assert!(back.starts_with(REDIRECT_URI) && back.contains("code="), "{back}");
+    assert!(std::fs::read_dir(pictures.path()).unwrap().count() >= 3);
+    let page = client.push("alice.test").await;
+    let back = network.chromium().deny(&page, &alice).await;
+    assert!(back.contains("error=access_denied"), "{back}");
+}
