@@ -9,11 +9,13 @@ mod discovery;
 mod encoding;
 pub mod identity;
 mod login;
+mod oauth_client;
 pub mod profiles;
 pub mod proxy;
 mod refresher;
 mod servers;
 mod upstream;
+mod whole_body;
 
 pub use as_call::AsCallError;
 pub use atproto::Atproto;
@@ -26,6 +28,10 @@ pub use identity::{Identities, Identity, IdentityError, ResolverMode};
 pub use login::{
     FinishLoginError, FinishLoginFault, FinishedLogin, LOGIN_LIFE_SECONDS, Logins, ReleaseError, StartLogin,
     StartLoginError, StartedLogin,
+};
+pub use oauth_client::{
+    EphemeralKeys, MAX_ANSWER_BYTES, OAuthClient, OAuthClientBuilder, OAuthClientPorts, OAuthError, OAuthSession,
+    SessionStore, StateStore,
 };
 pub use profiles::{ProfileError, Profiles};
 pub use proxy::{AllowedServices, ProxyCall, ProxyError, ProxyPolicyConfig, XrpcProxy};

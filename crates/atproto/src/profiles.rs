@@ -66,7 +66,7 @@ impl Profiles {
         let answer: RecordAnswer =
             serde_json::from_slice(response.body()).map_err(|_| ProfileError::BadAnswer(StatusCode::OK))?;
         Ok(Profile {
-            display_name: answer.value.display_name.and_then(tidy_name),
+            display_name: answer.value.display_name.as_deref().and_then(tidy_name),
             avatar: answer.value.avatar.as_ref().and_then(blob_cid).map(|cid| avatar_url(account, cid)),
         })
     }
@@ -121,7 +121,7 @@ fn blob_cid(blob: &serde_json::Value) -> Option<&str> {
     sane.then_some(cid)
 }
 
-fn tidy_name(name: String) -> Option<String> {
+fn tidy_name(name: &str) -> Option<String> {
     let mut tidy: String = name.chars().filter(|c| !c.is_control()).collect();
     let mut end = tidy.len().min(MAX_NAME_BYTES);
     while !tidy.is_char_boundary(end) {

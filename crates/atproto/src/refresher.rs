@@ -157,9 +157,8 @@ fn names_the_assertion(description: &str) -> bool {
 fn granted(answer: &TokenAnswer, subject: &str) -> RefreshOutcome {
     let judged = answer.validate(&ExpectedAnswer { sub: Some(subject) });
     let fault = match &judged {
-        Ok(_) => None,
-        // A refresh token came alone: the next checkout refreshes with it.
-        Err(TokenAnswerError::AccessTokenMissing) => None,
+        // A refresh token that came alone is fine: the next checkout refreshes with it.
+        Ok(_) | Err(TokenAnswerError::AccessTokenMissing) => None,
         Err(
             TokenAnswerError::SubjectMismatch { .. }
             | TokenAnswerError::SubjectMissing

@@ -1,7 +1,7 @@
 //! What was learned of each server in passing: its latest DPoP nonce, and how far its clock is from ours.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
 use bowerbird_core::Timestamp;
@@ -28,6 +28,7 @@ struct KnownNonce {
     nonce: DpopNonce,
     /// Seconds of the monotonic clock when the server last gave it.
     given_at: AtomicU64,
+    doubted: AtomicBool,
 }
 
 impl Servers {
@@ -44,8 +45,17 @@ impl Servers {
     /// Whether the latest nonce was given less than `age` ago.
     pub(crate) fn has_nonce_younger_than(&self, origin: &str, age: Duration) -> bool {
         let now = self.clock.monotonic().as_secs();
-        let given_at = self.nonces.get(origin).map(|known| known.given_at.load(Ordering::Relaxed));
-        given_at.is_some_and(|at| now.saturating_sub(at) < age.as_secs())
+        self.nonces.get(origin).is_some_and(|known| {
+            let given_at = known.given_at.load(Ordering::Relaxed);
+            !known.doubted.load(Ordering::Relaxed) && now.saturating_sub(given_at) < age.as_secs()
+        })
+    }
+
+    /// Takes the latest nonce for an old one from now on, because something failed that it may have been the cause of.
+    pub(crate) fn doubt_nonce(&self, origin: &str) {
+        if let Some(known) = self.nonces.get(origin) {
+            known.doubted.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Our own time.
@@ -70,9 +80,12 @@ impl Servers {
         let Some(nonce) = DpopNonce::from_headers(headers) else { return };
         let now = self.clock.monotonic().as_secs();
         match self.nonces.get(origin) {
-            Some(known) if known.nonce == nonce => known.given_at.store(now, Ordering::Relaxed),
+            Some(known) if known.nonce == nonce => {
+                known.given_at.store(now, Ordering::Relaxed);
+                known.doubted.store(false, Ordering::Relaxed);
+            }
             _ => {
-                let known = KnownNonce { nonce, given_at: AtomicU64::new(now) };
+                let known = KnownNonce { nonce, given_at: AtomicU64::new(now), doubted: AtomicBool::new(false) };
                 self.nonces.insert(origin.to_owned(), Arc::new(known));
             }
         }
@@ -137,6 +150,10 @@ mod tests {
         assert!(!servers.has_nonce_younger_than(ORIGIN, Duration::from_mins(2)));
         servers.learn(ORIGIN, &nonce("one"));
         assert!(servers.has_nonce_younger_than(ORIGIN, Duration::from_mins(2)), "given again, so still good");
+        servers.doubt_nonce(ORIGIN);
+        assert!(!servers.has_nonce_younger_than(ORIGIN, Duration::from_mins(2)));
+        servers.learn(ORIGIN, &nonce("one"));
+        assert!(servers.has_nonce_younger_than(ORIGIN, Duration::from_mins(2)));
     }
 
     #[test]

@@ -11,13 +11,13 @@ use bowerbird_vault::{CheckoutError, UsableCredential, Vault};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::Body;
-use http_body_util::{BodyExt, Limited};
 
 use crate::proxy::{ProxyError, UpstreamFault};
 use crate::servers::Servers;
+use crate::whole_body::whole_body;
 
 /// A body up to this size and of known length is kept, so that it can be sent a second time.
-const REPLAYABLE_BYTES: u64 = 64 * 1024;
+const REPLAYABLE_BYTES: usize = 64 * 1024;
 /// Before a body that cannot be sent twice, the nonce must be younger than this (the reference server takes one for two
 /// to three minutes).
 const STREAMING_NONCE_AGE: Duration = Duration::from_mins(2);
@@ -94,10 +94,16 @@ impl Upstream {
         let (mut signed_again, mut renewed) = (false, false);
         loop {
             let Some(body) = upload.take() else {
-                // What the server wanted is known by now: the client's own second try will pass.
+                // What the server wanted is known by now, and the next call looks first: it will pass.
+                self.servers.doubt_nonce(&credential.audience);
                 return Err(ProxyError::TryLater { after_seconds: Some(1) });
             };
-            match self.attempt(target, &credential, &mut exchange, body).await? {
+            let verdict = self.attempt(target, &credential, &mut exchange, body).await;
+            if verdict.is_err() && matches!(upload, Upload::Once(_)) {
+                // A server that refuses a large body often hangs up instead of saying why.
+                self.servers.doubt_nonce(&credential.audience);
+            }
+            match verdict? {
                 Verdict::Final(answer) => return Ok(answer),
                 Verdict::SignAgain if signed_again => return Err(ProxyError::NonceLoop),
                 Verdict::SignAgain => signed_again = true,
@@ -160,10 +166,9 @@ impl Upstream {
         }
         let (head, body) = answer.into_parts();
         let challenge = DpopChallenge::from_headers(&head.headers);
-        let Ok(body) = Limited::new(body, REFUSAL_BYTES).collect().await else {
+        let Ok(body) = whole_body(body, REFUSAL_BYTES).await else {
             return Err(ProxyError::Upstream(UpstreamFault::TokenRefused));
         };
-        let body = body.to_bytes();
         let error = challenge.and_then(|challenge| challenge.error).or_else(|| error_in(&body));
         match error.as_deref() {
             Some("invalid_token") => Ok(Verdict::NewerToken),
@@ -221,11 +226,11 @@ impl Upload {
         if body.is_end_stream() {
             return Ok(Self::Repeatable(Bytes::new()));
         }
-        if body.size_hint().upper().is_none_or(|most| most > REPLAYABLE_BYTES) {
+        if body.size_hint().upper().is_none_or(|most| most > REPLAYABLE_BYTES as u64) {
             return Ok(Self::Once(Some(body)));
         }
-        let whole = body.collect().await.map_err(|_| ProxyError::HeaderInvalid("content-length"))?;
-        Ok(Self::Repeatable(whole.to_bytes()))
+        let whole = whole_body(body, REPLAYABLE_BYTES).await;
+        whole.map(Self::Repeatable).map_err(|_| ProxyError::HeaderInvalid("content-length"))
     }
 
     fn take(&mut self) -> Option<StreamBody> {

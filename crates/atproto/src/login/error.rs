@@ -280,7 +280,7 @@ fn denied_sentence(error: &TokenErrorCode, description: Option<&str>) -> String 
     }
 }
 
-/// The codes of RFC 6749 §4.1.2.1 and OpenID Connect Core §3.1.2.6 go through; others could be anything.
+/// The codes of RFC 6749 §4.1.2.1 and `OpenID` Connect Core §3.1.2.6 go through; others could be anything.
 const fn denied_code(error: &TokenErrorCode) -> &'static str {
     match error {
         TokenErrorCode::AccessDenied => "access_denied",

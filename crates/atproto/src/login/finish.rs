@@ -107,7 +107,7 @@ impl LoginParts {
         let record = record.map_err(FinishLoginFault::Store)?.ok_or(FinishLoginFault::InvalidState)?;
         let pending = self.vault.open_login(&record.sealed, &key).await.map_err(|error| match error {
             LoginSealError::Unreadable(_) => FinishLoginFault::InvalidState,
-            other => FinishLoginFault::Seal(other),
+            other @ LoginSealError::Keys(_) => FinishLoginFault::Seal(other),
         })?;
         // The key contains the binding already; a row that says otherwise was tampered with.
         if pending.browser == binding { Ok(pending) } else { Err(FinishLoginFault::SessionMismatch) }

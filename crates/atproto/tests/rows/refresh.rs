@@ -1,0 +1,128 @@
+//! Rows 34 and 35, and what a call does when its access token has ended.
+
+use bowerbird_core::{CredentialState, NeedsReauth};
+use bowerbird_testkit::fault::{CanaryKind, FaultNetwork, Misbehave, Verdict, endpoint};
+use serde_json::json;
+
+use crate::world::World;
+
+const GET_SESSION: &str = "com.atproto.server.getSession";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_access_token_that_ended_is_renewed_once() {
+    let world = World::start().await;
+    let alice = world.network.add_account("alice.test");
+    let login = world.sign_in(&alice.did).await;
+    world.network.expire_all_access_tokens();
+    let calls = (0..20).map(|_| world.get(&login, GET_SESSION));
+    for answer in futures_util::future::join_all(calls).await {
+        assert_eq!(answer.unwrap().status(), 200);
+    }
+    let shown = world.network.ledger().presented(CanaryKind::RefreshToken);
+    assert_eq!(shown.iter().filter(|shown| shown.verdict == Verdict::Accepted).count(), 1, "{shown:?}");
+    world.network.assert_clean();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grant_that_was_withdrawn_says_so() {
+    let world = World::start().await;
+    let alice = world.network.add_account("alice.test");
+    let login = world.sign_in(&alice.did).await;
+    world.network.authorization_server().revoke_all_of(&alice.did);
+    let error = world.get(&login, GET_SESSION).await.unwrap_err();
+    assert_eq!((error.code(), error.status().as_u16()), ("needs_reauth", 401));
+    let standing = world.atproto.vault.standing(login.connection.id).await.unwrap().unwrap();
+    assert_eq!(standing.state, CredentialState::NeedsReauth(NeedsReauth::Revoked));
+    // The repair link works, for the same account and connection.
+    let repaired = world.sign_in(&alice.did).await;
+    assert_eq!(repaired.connection.id, login.connection.id);
+    assert_eq!(world.get(&login, GET_SESSION).await.unwrap().status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_34_a_refresh_token_is_not_shown_to_another_issuer() {
+    let network = FaultNetwork::start().await;
+    let (evil_pds, evil) = network.add_self_hosted();
+    let world = World::on(network, |_| ());
+    let alice = world.network.add_account("alice.test");
+    let login = world.sign_in(&alice.did).await;
+    world.network.move_account(&alice.did, &evil_pds);
+    world.network.expire_all_access_tokens();
+    let error = world.get(&login, GET_SESSION).await.unwrap_err();
+    assert_eq!((error.code(), error.status().as_u16()), ("needs_reauth", 401));
+    let standing = world.atproto.vault.standing(login.connection.id).await.unwrap().unwrap();
+    assert_eq!(standing.state, CredentialState::NeedsReauth(NeedsReauth::IssuerChanged));
+    assert_eq!(world.shown(CanaryKind::RefreshToken), 0);
+    world.network.ledger().assert_nothing_sighted_at(evil.issuer());
+    assert!(world.atproto.vault.open(login.connection.id).await.unwrap().is_some(), "nothing is deleted");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_34_a_pds_that_names_another_issuer_does_not_get_the_token_there() {
+    let network = FaultNetwork::start().await;
+    let (_, evil) = network.add_self_hosted();
+    let world = World::on(network, |_| ());
+    let alice = world.network.add_account("alice.test");
+    let login = world.sign_in(&alice.did).await;
+    let patch = json!({"authorization_servers": [evil.issuer()]});
+    world.network.pds().server().misbehave(endpoint::PROTECTED_RESOURCE, Misbehave::merge(patch));
+    world.network.expire_all_access_tokens();
+    assert_eq!(world.get(&login, GET_SESSION).await.unwrap_err().code(), "needs_reauth");
+    assert_eq!(world.shown(CanaryKind::RefreshToken), 0);
+    assert!(evil.server().log().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_is_down_keeps_the_refresh_token_at_home() {
+    let world = World::start().await;
+    let alice = world.network.add_account("alice.test");
+    let login = world.sign_in(&alice.did).await;
+    world.network.expire_all_access_tokens();
+    world.network.plc().server().go_down();
+    let error = world.get(&login, GET_SESSION).await.unwrap_err();
+    assert_eq!((error.code(), error.status().as_u16()), ("try_later", 503));
+    assert_eq!(world.shown(CanaryKind::RefreshToken), 0);
+    let standing = world.atproto.vault.standing(login.connection.id).await.unwrap().unwrap();
+    assert_eq!(standing.state, CredentialState::Ok);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_35_a_refresh_for_somebody_else_is_kept_and_never_used() {
+    for (patch, reason) in [
+        (json!({"sub": "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"}), NeedsReauth::SubjectMismatch),
+        (json!({"scope": "transition:generic"}), NeedsReauth::ScopeLost),
+    ] {
+        let world = World::start().await;
+        let alice = world.network.add_account("alice.test");
+        let login = world.sign_in(&alice.did).await;
+        world.network.pds().server().misbehave(endpoint::TOKEN, Misbehave::merge(patch));
+        world.network.expire_all_access_tokens();
+        assert_eq!(world.get(&login, GET_SESSION).await.unwrap_err().code(), "needs_reauth");
+        let kept = world.atproto.vault.open(login.connection.id).await.unwrap().unwrap();
+        assert_eq!(kept.state, CredentialState::NeedsReauth(reason));
+        let shown = world.network.ledger().presented(CanaryKind::RefreshToken);
+        assert!(shown.iter().all(|shown| !kept.refresh_token.as_ref().unwrap().matches(&shown.canary.value)));
+        let minted = world.network.ledger().minted(CanaryKind::RefreshToken);
+        assert_eq!(minted, 2, "the successor is the one that is kept");
+        assert_eq!(world.get(&login, GET_SESSION).await.unwrap_err().code(), "needs_reauth");
+        world.network.assert_clean();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signing_out_ends_the_grant_at_its_issuer() {
+    let world = World::start().await;
+    let alice = world.network.add_account("alice.test");
+    let login = world.sign_in(&alice.did).await;
+    world.atproto.logins.release(&login.account).await.unwrap();
+    let server = world.network.authorization_server();
+    world.eventually("the grant is gone", || server.live_grants(&alice.did) == 0).await;
+    let error = world.get(&login, GET_SESSION).await.unwrap_err();
+    assert_eq!((error.code(), error.status().as_u16()), ("not_connected", 401));
+    assert_eq!(world.accounts().await, 1, "the account stays");
+    world.atproto.logins.release(&login.account).await.unwrap();
+    // And the account can come back.
+    let again = world.sign_in(&alice.did).await;
+    assert_eq!(again.account.id, login.account.id);
+    assert_eq!(world.get(&again, GET_SESSION).await.unwrap().status(), 200);
+}
