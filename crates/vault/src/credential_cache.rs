@@ -75,3 +75,45 @@ impl CredentialCache {
         self.entries.entry(connection).and_compute_with(|_| Op::Remove);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bowerbird_core::testing::SeededEntropy;
+    use bowerbird_core::{Did, Generation, Secret};
+    use bowerbird_oauth::SigningKey;
+
+    use super::*;
+
+    fn opened(generation: i64) -> OpenedCredential {
+        let usable = UsableCredential {
+            access_token: Secret::new("at"),
+            dpop_key: SigningKey::from_scalar(&[9; 32]).unwrap(),
+            audience: String::new(),
+            issuer: String::new(),
+            scope: String::new(),
+            subject: Did::parse("did:plc:hdhoaan3xa3jiuq4fg4mefid").unwrap(),
+            generation: Generation(generation),
+            expires_at: Timestamp::from_seconds(100),
+        };
+        OpenedCredential {
+            usable: Arc::new(usable),
+            state: CredentialState::Ok,
+            issued_at: Timestamp::EPOCH,
+            has_refresh_token: true,
+        }
+    }
+
+    #[test]
+    fn a_slow_reader_does_not_bring_back_what_was_forgotten() {
+        let cache = CredentialCache::new(10, Duration::from_mins(1));
+        let connection = ConnectionId::random(&SeededEntropy::new(1));
+        let read_at = cache.epoch();
+        cache.forget(connection);
+        cache.put(connection, &opened(1), read_at);
+        assert!(cache.get(connection).is_none());
+        cache.put(connection, &opened(2), cache.epoch());
+        assert_eq!(cache.get(connection).map(|opened| opened.usable.generation), Some(Generation(2)));
+        cache.forget(connection);
+        assert!(cache.get(connection).is_none());
+    }
+}

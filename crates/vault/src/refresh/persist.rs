@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bowerbird_core::ports::{Cas, RefreshedTokens};
+use bowerbird_core::ports::{Cas, RefreshedTokens, StoreError};
 use bowerbird_core::{CredentialRecord, CredentialState, NeedsReauth, SealedTokens, Timestamp};
 
 use super::FlightEnd;
@@ -41,7 +41,12 @@ impl Run<'_> {
         grant.access_token = tokens.access_token;
         // An answer without a refresh token, or without a scope, never overwrites the one that we hold.
         grant.refresh_token = tokens.refresh_token.or(grant.refresh_token);
-        grant.scope = tokens.scope.unwrap_or(grant.scope);
+        // A scope that no database takes must not make the tokens unstorable; it is not one that was asked for either.
+        let (scope, fault) = match tokens.scope {
+            Some(scope) if scope.contains('\0') => (None, fault.or(Some(NeedsReauth::ScopeLost))),
+            scope => (scope, fault),
+        };
+        grant.scope = scope.unwrap_or(grant.scope);
         grant.generation = self.seen.next();
         grant.state = fault.map_or(CredentialState::Ok, CredentialState::NeedsReauth);
         record.generation = grant.generation;
@@ -58,9 +63,10 @@ impl Run<'_> {
         let cas = self.commit(&record.tokens, &record.state).await;
         self.vault.0.opened.forget(self.connection);
         self.vault.0.postponed.succeeded(self.connection);
-        if cas == Cas::Stale && !self.is_stored(&record.tokens).await {
-            // A login came in between, or the account was removed: what we hold belongs to nobody any more.
-            tracing::warn!(connection = %self.connection, "a refreshed grant was replaced before it was stored");
+        if cas == Cas::Stale {
+            // A login came in between, or the account was removed, and what we hold belongs to nobody any more. Or the
+            // acknowledgement of our own commit was lost. In each case the row is right.
+            tracing::warn!(connection = %self.connection, "the row changed before renewed tokens were stored");
             return FlightEnd::Changed;
         }
         if let Some(reason) = fault {
@@ -79,6 +85,11 @@ impl Run<'_> {
             let store = &self.vault.0.credentials;
             match store.commit_refresh(self.connection, self.seen, tokens, state).await {
                 Ok(cas) => return cas,
+                // What it hangs from is gone, and with it whoever could use it.
+                Err(StoreError::Refused(reason)) => {
+                    tracing::error!(connection = %self.connection, reason, "the database refuses renewed tokens");
+                    return Cas::Stale;
+                }
                 Err(error) => {
                     tracing::error!(connection = %self.connection, error = &error as &dyn std::error::Error,
                         "renewed tokens are not stored yet; do not kill this process");
@@ -89,19 +100,6 @@ impl Run<'_> {
                 self.flight.tell_unsaved();
             }
             tokio::time::sleep(wait).await;
-            wait = (wait * 2).min(LONGEST_RETRY);
-        }
-    }
-
-    /// Whether the row already holds these very tokens: a commit whose acknowledgement was lost makes its own
-    /// repetition look stale.
-    async fn is_stored(&self, tokens: &SealedTokens) -> bool {
-        let mut wait = FIRST_RETRY;
-        loop {
-            match self.vault.0.credentials.find(self.connection).await {
-                Ok(row) => return row.is_some_and(|row| row.tokens == *tokens),
-                Err(_) => tokio::time::sleep(wait).await,
-            }
             wait = (wait * 2).min(LONGEST_RETRY);
         }
     }

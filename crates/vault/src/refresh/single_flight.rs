@@ -112,3 +112,35 @@ pub(crate) async fn outcome(mut flight: watch::Receiver<Progress>) -> FlightEnd 
         Ok(Progress::Running) | Err(_) => FlightEnd::Later(Later::because(Delay::NoOutcome)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use bowerbird_core::testing::SeededEntropy;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_joins_a_flight_starts_none_and_gets_its_end() {
+        let flights = Arc::new(SingleFlight::default());
+        let connection = ConnectionId::random(&SeededEntropy::new(1));
+        let runs = Arc::new(AtomicUsize::new(0));
+        let join = || {
+            let runs = Arc::clone(&runs);
+            flights.join(connection, move |_| async move {
+                runs.fetch_add(1, Ordering::SeqCst);
+                FlightEnd::Gone
+            })
+        };
+        let joined = [join(), join(), join()];
+        assert_eq!(flights.count(), 1);
+        for flight in joined {
+            assert!(matches!(outcome(flight).await, FlightEnd::Gone));
+        }
+        flights.all_landed().await;
+        assert_eq!((runs.load(Ordering::SeqCst), flights.count()), (1, 0));
+        assert!(matches!(outcome(join()).await, FlightEnd::Gone));
+        assert_eq!(runs.load(Ordering::SeqCst), 2, "a later caller starts anew");
+    }
+}

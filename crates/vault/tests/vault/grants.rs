@@ -1,17 +1,18 @@
 //! Storing, replacing and removing grants, and logins under way.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bowerbird_core::testing::{FixedKeys, SeededEntropy};
 use bowerbird_core::{
-    AccountId, AuthorizationRequest, BrowserBinding, CredentialState, DeviceSessionId, Did, Generation, LoginPurpose,
-    Secret, SecretBytes, StateHash, Timestamp,
+    AccountId, AuthorizationRequest, BrowserBinding, Connection, ConnectionId, CredentialState, DeviceSessionId, Did,
+    Generation, LoginPurpose, Platform, Secret, SecretBytes, StateHash, Timestamp,
 };
-use bowerbird_vault::{CheckoutError, GrantError, LoginSealError, OpenError};
+use bowerbird_vault::{CheckoutError, GrantError, LoginSealError, OpenError, Vault};
 use futures_util::future::join_all;
 
-use super::support::{DUE, EXPIRED, House, vault_on};
+use super::support::{DUE, EXPIRED, House, SlowDataKeys, connect, new_grant, vault_on};
 
 #[tokio::test(start_paused = true)]
 async fn a_grant_opens_to_what_was_granted() {
@@ -103,6 +104,21 @@ async fn removing_returns_the_grant_and_leaves_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_removal_waits_for_a_refresh_and_gets_its_successor_to_revoke() {
+    let house = House::new().await;
+    house.pass(DUE);
+    house.issuer.hold();
+    house.vault.checkout(house.connection).await.unwrap();
+    let (vault, connection) = (house.vault.clone(), house.connection);
+    let removal = tokio::spawn(async move { vault.remove(connection).await });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    house.issuer.release();
+    let removed = removal.await.unwrap().unwrap().unwrap();
+    assert_eq!(removed.refresh_token.unwrap().expose(), "rt-1");
+    assert_eq!(house.issuer.sends(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_removal_during_a_refresh_is_not_undone_by_it() {
     let house = House::new().await;
     house.pass(EXPIRED);
@@ -140,6 +156,59 @@ async fn a_data_key_is_made_once_per_account_and_kept() {
     let rotated = vault_on(&house.stores, &house.issuer, &house.clock, keys, "cluster-a");
     assert!(rotated.checkout(house.connection).await.is_ok());
     assert_eq!(house.issuer.preparations.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn instances_that_make_a_data_key_at_once_agree_on_one() {
+    let mut house = House::empty().await;
+    house.stores.data_keys = Arc::new(SlowDataKeys(Arc::clone(&house.stores.data_keys)));
+    let other = Connection {
+        id: ConnectionId::random(&SeededEntropy::new(77)),
+        account: house.account,
+        platform: Platform::named("mastodon"),
+        subject: "somebody".to_owned(),
+        created_at: Timestamp::EPOCH,
+    };
+    let other = house.stores.connections.ensure(&other).await.unwrap().id;
+    let (first, _first_issuer) = house.second_instance();
+    let (second, _second_issuer) = house.second_instance();
+    let grants = join_all([
+        first.grant(new_grant(house.account, house.connection, "at-one", None)),
+        second.grant(new_grant(house.account, other, "at-two", None)),
+    ]);
+    assert!(grants.await.iter().all(Result::is_ok));
+    let (third, issuer) = house.second_instance();
+    assert_eq!(third.checkout(house.connection).await.unwrap().access_token.expose(), "at-one");
+    assert_eq!(third.checkout(other).await.unwrap().access_token.expose(), "at-two");
+    assert_eq!(issuer.sends(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_account_that_was_removed_and_came_back_gets_a_data_key_that_is_stored() {
+    let house = House::new().await;
+    assert!(house.stores.accounts.remove(house.account).await.unwrap());
+    assert!(house.stores.data_keys.find(house.account).await.unwrap().is_none());
+    let (account, connection) = connect(&house.stores, &house.clock, 1).await;
+    assert_eq!((account, connection), (house.account, house.connection), "the worst case: the same names");
+    // The vault still remembers the key of before, which is stored nowhere.
+    house.vault.grant(house.grant("at-new", None)).await.unwrap();
+    let (restarted, issuer) = house.second_instance();
+    assert_eq!(restarted.checkout(house.connection).await.unwrap().access_token.expose(), "at-new");
+    assert_eq!(issuer.sends(), 0);
+}
+
+#[test]
+fn every_future_of_a_vault_may_change_threads() {
+    fn is_send<T: Send>(make: impl FnOnce(&'static Vault) -> T) {
+        drop(make);
+    }
+    let connection = ConnectionId::random(&SeededEntropy::new(1));
+    is_send(|vault| vault.checkout(connection));
+    is_send(|vault| vault.checkout_newer(connection, Generation(1)));
+    is_send(|vault| vault.remove(connection));
+    is_send(|vault| vault.open(connection));
+    is_send(|vault| vault.standing(connection));
+    is_send(|vault| vault.drain(Duration::ZERO));
 }
 
 fn request(purpose: LoginPurpose) -> AuthorizationRequest {

@@ -82,6 +82,18 @@ async fn faulty_tokens_are_kept_and_never_used() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_scope_that_no_database_takes_does_not_hold_the_instance_up() {
+    let house = House::new().await;
+    house.issuer.reply(Reply::Scope("atproto\0"));
+    house.pass(EXPIRED);
+    assert_eq!(reason(house.vault.checkout(house.connection).await), NeedsReauth::ScopeLost);
+    assert!(house.vault.health().is_ready());
+    assert_eq!(house.stored_refresh_token().await, "rt-1");
+    assert_eq!(house.vault.standing(house.connection).await.unwrap().unwrap().scope, "atproto transition:generic");
+    assert_eq!(house.issuer.sends(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn not_consumed_is_sent_a_second_time_with_a_fresh_preparation() {
     let house = House::new().await;
     house.issuer.reply(Reply::NotConsumed(None));
@@ -254,9 +266,12 @@ async fn an_issuer_out_of_reach_costs_no_send_and_no_intent() {
     house.issuer.refuse(RefreshRefusal::NotNow("no route to host".into()));
     house.pass(DUE);
     let before = house.row().await;
+    house.vault.checkout(house.connection).await.unwrap();
+    let finds = house.credentials.finds.load(Ordering::SeqCst);
     for _ in 0..50 {
         assert_eq!(house.vault.checkout(house.connection).await.unwrap().access_token.expose(), "at-0");
     }
+    assert_eq!(house.credentials.finds.load(Ordering::SeqCst), finds, "the row is not read for every call either");
     assert_eq!(house.issuer.preparations.load(Ordering::SeqCst), 1, "not asked again at once");
     house.pass(EXPIRED - DUE);
     house.issuer.refuse(RefreshRefusal::NotNow("no route to host".into()));

@@ -8,13 +8,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bowerbird_core::memory::MemoryStores;
 use bowerbird_core::ports::{
-    Cas, Clock as _, CredentialStore, GrantFacts, NewAccount, PreparedRefresh, RefreshOutcome, RefreshRefusal,
-    RefreshedTokens, Refresher, StoreError, Stores,
+    Cas, Clock as _, CredentialStore, DataKeyStore, GrantFacts, NewAccount, PreparedRefresh, RefreshOutcome,
+    RefreshRefusal, RefreshedTokens, Refresher, StoreError, Stores,
 };
 use bowerbird_core::testing::{FixedKeys, SeededEntropy, TestClock};
 use bowerbird_core::{
     AccountId, Connection, ConnectionId, CredentialRecord, CredentialState, Did, Generation, NeedsReauth, Platform,
-    SealedTokens, Secret, SecretBytes, Timestamp,
+    SealedTokens, Secret, SecretBytes, Timestamp, WrappedDataKey,
 };
 use bowerbird_vault::{NewGrant, Vault, VaultConfig};
 use parking_lot::Mutex;
@@ -144,6 +144,8 @@ pub(crate) enum Reply {
     Granted,
     /// New tokens that must not be used.
     Fault(NeedsReauth),
+    /// New tokens with that scope.
+    Scope(&'static str),
     /// A new access token alone.
     WithoutRefreshToken,
     NotConsumed(Option<Timestamp>),
@@ -249,6 +251,7 @@ impl ScriptedIssuer {
                 self.spent.lock().insert(token);
                 RefreshOutcome::Granted { tokens: tokens(true, None), fault: Some(fault) }
             }
+            Reply::Scope(scope) => RefreshOutcome::Granted { tokens: tokens(true, Some(scope)), fault: None },
             Reply::WithoutRefreshToken => RefreshOutcome::Granted { tokens: tokens(false, None), fault: None },
             Reply::NotConsumed(not_before) => RefreshOutcome::NotConsumed { not_before, source: "nonce".into() },
             Reply::Refused => RefreshOutcome::Refused { description: Some("no such grant".to_owned()) },
@@ -284,6 +287,26 @@ impl Refresher for IssuerPort {
 impl PreparedRefresh for Prepared {
     async fn send(self: Box<Self>, refresh_token: Secret) -> RefreshOutcome {
         self.0.answer(&refresh_token).await
+    }
+}
+
+/// Data keys behind a store that lets others in between a caller's read and its write.
+pub(crate) struct SlowDataKeys(pub(crate) Arc<dyn DataKeyStore>);
+
+#[async_trait]
+impl DataKeyStore for SlowDataKeys {
+    async fn find(&self, account: AccountId) -> Result<Option<WrappedDataKey>, StoreError> {
+        let found = self.0.find(account).await;
+        tokio::task::yield_now().await;
+        found
+    }
+
+    async fn ensure(&self, key: &WrappedDataKey) -> Result<WrappedDataKey, StoreError> {
+        self.0.ensure(key).await
+    }
+
+    async fn rewrap(&self, key: &WrappedDataKey, seen_kek_id: &str) -> Result<Cas, StoreError> {
+        self.0.rewrap(key, seen_kek_id).await
     }
 }
 
