@@ -118,3 +118,6 @@ pub(crate) fn dress(headers: &mut HeaderMap, site: &Site) {
     headers.insert(CONTENT_SECURITY_POLICY, security_headers::page_policy(site));
     headers.entry(REFERRER_POLICY).or_insert(PAGE_REFERRER_POLICY);
 }
+
+#[cfg(test)]
+mod tests;

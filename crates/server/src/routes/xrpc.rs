@@ -100,11 +100,7 @@ async fn call(
 ) -> Result<Response, ApiError> {
     let request = request.map(|body| body.map_err(BoxError::from).boxed_unsync());
     let call = ProxyCall { account: Arc::clone(&account), nsid, request };
-    // TEMPORARY until the future of `XrpcProxy::call` is `Send`.
-    let runtime = tokio::runtime::Handle::current();
-    let answered = tokio::task::spawn_blocking(move || runtime.block_on(proxy.call(call)));
-    let answered = answered.await.map_err(ApiError::internal)?;
-    match answered {
+    match proxy.call(call).await {
         Ok(response) => Ok(response.map(Body::new)),
         Err(error) => Err(proxy_error(error, &site, &account)),
     }

@@ -1,0 +1,20 @@
+//! The whole server over real sockets, in front of servers that follow the protocol until told otherwise. Rows are those
+//! of the attack catalogue in the documentation's security chapter.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests: a broken fixture should stop the test at once")]
+
+mod authorization;
+mod callback;
+mod compatibility;
+mod cors;
+mod credentials;
+mod csrf;
+mod documents;
+mod hosts;
+mod isolation;
+mod limits;
+mod login;
+mod pages;
+mod proxy;
+mod redirects;
+mod support;
+mod switching;
