@@ -46,17 +46,21 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .scope("atproto transition:generic")
         .callback_path("/callback")
         .build(ports)?;
-    let router = Router::new()
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:5000").await?;
+    println!("http://127.0.0.1:5000");
+    axum::serve(listener, router(client)).await?;
+    Ok(())
+}
+
+/// The routes of the program.
+pub(crate) fn router(client: OAuthClient) -> Router {
+    Router::new()
         .route("/", get(home))
         .route("/login", post(login))
         .route("/callback", get(callback))
         .route("/logout", post(logout))
         .route("/api/profile", get(profile))
-        .with_state(Demo { client, signed_in: Arc::default() });
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:5000").await?;
-    println!("http://127.0.0.1:5000");
-    axum::serve(listener, router).await?;
-    Ok(())
+        .with_state(Demo { client, signed_in: Arc::default() })
 }
 
 async fn home(State(demo): State<Demo>, headers: HeaderMap) -> Response {

@@ -204,4 +204,19 @@ mod tests {
             assert_eq!(Identity::from_document(bytes, &did, &https, &own), Err(DidDocumentError::Malformed));
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn reading_never_panics_and_never_gives_another_subject(noise in "[\\[\\]{}:,\"a-z1 ]{0,80}", id in "\\PC{0,40}") {
+            let https = TransportPolicy::https_only();
+            let own = Origin::parse("https://bower.example", &https).unwrap();
+            let did = Did::parse(DID).unwrap();
+            let document = json!({"id": id, "alsoKnownAs": [noise], "service": [pds(&id, &noise, &noise), noise]}).to_string();
+            for text in [noise.as_str(), &document] {
+                if let Ok(identity) = Identity::from_document(text.as_bytes(), &did, &https, &own) {
+                    proptest::prop_assert_eq!(identity.did, did.clone());
+                }
+            }
+        }
+    }
 }

@@ -22,6 +22,8 @@ use super::web::web_document;
 const CACHED_IDENTITIES: u64 = 10_000;
 /// When one way has found the DID, how long the other one may still object.
 const OBJECTION_TIME: Duration = Duration::from_secs(1);
+/// How long a login waits for a handle that is only shown.
+const SHOWN_HANDLE_TIME: Duration = Duration::from_secs(5);
 
 /// Where a handle's DID is asked for. Hints are checked against the DID document in every mode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -117,10 +119,11 @@ impl Identities {
     /// [`Handle::INVALID`]. Never an error: a login goes on by DID.
     pub async fn shown_handle(&self, identity: &Identity) -> String {
         let Some(handle) = &identity.claimed_handle else { return Handle::INVALID.to_owned() };
-        match self.resolve_handle(handle).await {
-            Ok(found) if found.did == identity.did => handle.to_string(),
-            Ok(_) => Handle::INVALID.to_owned(),
-            Err(error) => {
+        let verified = tokio::time::timeout(SHOWN_HANDLE_TIME, self.resolve_handle(handle)).await;
+        match verified {
+            Ok(Ok(found)) if found.did == identity.did => handle.to_string(),
+            Ok(Ok(_)) | Err(_) => Handle::INVALID.to_owned(),
+            Ok(Err(error)) => {
                 tracing::info!(%error, did = %identity.did, "the claimed handle could not be verified");
                 Handle::INVALID.to_owned()
             }

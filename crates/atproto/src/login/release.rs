@@ -7,6 +7,7 @@ use bowerbird_core::{Account, Platform};
 use bowerbird_vault::{OpenError, OpenedGrant};
 
 use super::Logins;
+use super::revoke::PATIENCE;
 
 /// Why a grant could not be let go. It is still there.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +34,10 @@ impl Logins {
     /// The same, and waits for the issuer a few seconds: for a program that may end right after.
     pub async fn release_and_wait(&self, account: &Account) -> Result<(), ReleaseError> {
         if let Some(grant) = self.let_go(account).await? {
-            self.parts.revoke_opened(&grant).await;
+            let revoked = tokio::time::timeout(PATIENCE, self.parts.revoke_opened(&grant)).await;
+            if revoked.is_err() {
+                tracing::warn!(issuer = grant.issuer, "a grant was not revoked in time");
+            }
         }
         Ok(())
     }

@@ -13,8 +13,8 @@ use super::LoginParts;
 use crate::as_call::AsPeer;
 use crate::discovery::Freshness;
 
-/// A person waits for this while a failed login is cleaned up.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// A person waits for this at most while a failed login is cleaned up, or a sign-out completed.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Tokens to revoke; one of them is enough, and the refresh token is the better one.
 pub(super) struct Doomed<'a> {

@@ -88,4 +88,17 @@ mod tests {
             assert_eq!(state_origin(forged, Some(&HERE)), StateOrigin::Unknown, "{forged}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn only_a_marked_state_is_ever_ours(state in "\\PC{0,64}", random in "[A-Za-z0-9_-]{0,50}", a: [u8; 32], b: [u8; 32]) {
+            let here = BrowserBinding(a);
+            proptest::prop_assert!(!matches!(state_origin(&state, Some(&here)), StateOrigin::Here(_)));
+            let ours = marked_state(&random, Some(&here));
+            proptest::prop_assert_eq!(state_origin(ours.expose(), Some(&here)), StateOrigin::Here(Some(here)));
+            let other = BrowserBinding(b);
+            let elsewhere = state_origin(ours.expose(), Some(&other));
+            proptest::prop_assert_eq!(elsewhere == StateOrigin::Elsewhere, a != b);
+        }
+    }
 }

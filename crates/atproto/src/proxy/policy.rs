@@ -242,4 +242,15 @@ mod tests {
             assert_eq!(ServiceName::parse(bad), None, "{bad}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn service_names_are_a_did_and_a_name(value in "(did:[a-z]{1,6}:[a-zA-Z0-9.:%-]{0,20})?#?[a-z_#/ ]{0,10}") {
+            if let Some(service) = ServiceName::parse(&value) {
+                proptest::prop_assert_eq!(service.whole, value.as_str());
+                proptest::prop_assert!(Did::parse(service.did).is_ok());
+                proptest::prop_assert_eq!(value.matches('#').count(), 1);
+            }
+        }
+    }
 }

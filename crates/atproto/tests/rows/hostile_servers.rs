@@ -1,7 +1,7 @@
 //! Rows 19 and 21–29, 32, 33, 37: hostile servers, directories and handles.
 
 use bowerbird_core::Handle;
-use bowerbird_oauth::{PrivateJwkSet, SigningKey};
+use bowerbird_oauth::{PrivateJwkSet, SigningKey, TransportPolicy};
 use bowerbird_testkit::fault::{CanaryKind, FaultNetwork, Misbehave, Pds, endpoint};
 use serde_json::{Value, json};
 
@@ -259,14 +259,17 @@ async fn row_33_this_server_as_pds_is_refused_by_name() {
     let network = FaultNetwork::start().await;
     let alice = network.add_account("alice.test");
     // This server's own address is one that plain http is allowed for, so that nothing else refuses it first.
-    let pds = network.pds().origin().to_owned();
-    let world = World::on(network, |config| config.base_url = pds.replace("localhost", "127.0.0.1").parse().unwrap());
+    let own = network.pds().origin().replace("localhost", "127.0.0.1");
+    let hosts = format!("{},{}", network.egress_allow(), own.replace("http://", ""));
+    let world = World::on(network, |config| {
+        config.base_url = own.parse().unwrap();
+        config.transport = TransportPolicy::with_plain_http(hosts.split(',').map(str::to_owned));
+    });
     let mut document = world.network.plc().document(&alice.did);
-    let own = world.network.pds().origin().replace("localhost", "127.0.0.1");
     document["service"][0]["serviceEndpoint"] = json!(own);
     world.network.plc().set_document(&alice.did, Some(document));
-    // 127.0.0.1 is not on the allowlist of plain http, localhost is: refused either way, and nothing was asked there.
-    assert_eq!(world.refused_start(&alice.did).await.1, 502);
+    assert_eq!(world.refused_start(&alice.did).await, ("pds_not_allowed", 502));
+    assert_eq!(world.refused_start(&own).await, ("address_not_allowed", 400));
     assert_eq!(world.network.pds().server().count(endpoint::PROTECTED_RESOURCE), 0);
 }
 

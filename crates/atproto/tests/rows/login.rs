@@ -130,6 +130,17 @@ async fn row_07_endpoints_of_another_origin_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn row_07_an_operator_may_allow_endpoints_elsewhere() {
+    let network = FaultNetwork::start().await;
+    let (_, other) = network.add_self_hosted();
+    let world = World::on(network, |config| config.allow_foreign_endpoints = true);
+    let alice = world.network.add_account("alice.test");
+    let patch = json!({"token_endpoint": format!("{}/oauth/token", other.issuer())});
+    world.network.pds().server().misbehave(endpoint::AUTHORIZATION_SERVER, Misbehave::merge(patch));
+    assert!(world.start_login(&alice.did).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn row_08_a_code_of_another_flow_is_of_no_use() {
     let world = World::start().await;
     let alice = world.network.add_account("alice.test");

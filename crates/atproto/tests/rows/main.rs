@@ -9,4 +9,8 @@ mod nonces;
 mod oauth_client;
 mod proxy;
 mod refresh;
+#[expect(dead_code, reason = "its main function is for people")]
+#[path = "../../examples/web_demo.rs"]
+mod web_demo;
+mod web_demo_test;
 mod world;

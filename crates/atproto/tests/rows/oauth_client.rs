@@ -14,18 +14,18 @@ use http::{Method, Request};
 use serde_json::json;
 use url::Url;
 
-struct Library {
-    network: FaultNetwork,
+pub(crate) struct Library {
+    pub(crate) network: FaultNetwork,
     stores: bowerbird_core::ports::Stores,
 }
 
 impl Library {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self { network: FaultNetwork::start().await, stores: MemoryStores::new() }
     }
 
     /// A client as a program makes it at its start; the stores outlive it.
-    fn client(&self) -> OAuthClient {
+    pub(crate) fn client(&self) -> OAuthClient {
         let hosts = self.network.egress_allow();
         let clock = Arc::new(SystemClock::new());
         let egress_allow = hosts.split(',').map(|host| host.parse().unwrap()).collect();
@@ -48,7 +48,7 @@ impl Library {
     }
 }
 
-async fn callback_of(authorize: &Url) -> Url {
+pub(crate) async fn callback_of(authorize: &Url) -> Url {
     let answer = TestClient::new().get(authorize.as_str()).await;
     Url::parse(answer.header("location").unwrap()).unwrap()
 }
