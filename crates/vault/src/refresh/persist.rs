@@ -5,6 +5,9 @@
 //! the write is tried again for as long as the process lives. The interval stays short, so that the write comes soon
 //! after the store is back: another instance that finds our old intent would otherwise send the spent token.
 //!
+//! One case stays open: an instance that is cut off from a store which others reach, for longer than its lease. To the
+//! others it looks dead, and after the quiet time one of them sends the token once more.
+//!
 //! The spill file will stand between the sealing and the write.
 
 use std::sync::Arc;

@@ -26,6 +26,10 @@ const ATTEMPTS: usize = 2;
 const LEASE_RESERVE_SECONDS: u64 = 75;
 /// Everything before the intent may take this long.
 const PREPARATION_SECONDS: u64 = 30;
+/// Before a token is sent once more after an unknown outcome, whoever sent it first gets a last chance to store its
+/// successor: longer than the interval at which that one tries (see `persist.rs`). After an outage of the database
+/// both of them come back at once.
+const LATE_HOLDER_GRACE: Duration = Duration::from_secs(2);
 /// A change of state that the store refuses is tried this often. Losing it is harmless: the intent stays in the row,
 /// and whoever comes after the quiet time goes on from there.
 const STATE_ATTEMPTS: u32 = 4;
@@ -75,6 +79,12 @@ impl Run<'_> {
             Err(refusal) => return self.refused_to_prepare(refusal).await,
         };
         let intent = self.begin().await?;
+        if intent.recovering {
+            // Our intent is written, so that nobody else starts; a commit needs the generation only, so that a holder
+            // who is late still gets in.
+            tokio::time::sleep(LATE_HOLDER_GRACE).await;
+            self.read().await?;
+        }
 
         let mut attempt = 1;
         loop {

@@ -142,6 +142,26 @@ async fn tokens_that_the_store_refuses_are_kept_until_it_takes_them() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn after_an_outage_of_the_store_the_holder_of_a_successor_comes_first() {
+    let house = House::new().await;
+    let (second, issuer) = house.second_instance();
+    house.pass(EXPIRED);
+    house.issuer.hold();
+    let (vault, connection) = (house.vault.clone(), house.connection);
+    let first = tokio::spawn(async move { vault.checkout(connection).await });
+    house.issuer.saw(1).await;
+    house.credentials.down.store(true, Ordering::SeqCst);
+    house.issuer.release();
+    first.await.unwrap().unwrap_err();
+    // Longer than the lease: by the row alone, the other instance may send the token once more.
+    house.pass(200);
+    tokio::time::sleep(Duration::from_secs(200)).await;
+    house.credentials.down.store(false, Ordering::SeqCst);
+    assert_eq!(second.checkout(house.connection).await.unwrap().access_token.expose(), "at-1");
+    assert_eq!((house.issuer.sends(), issuer.sends()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_commit_whose_acknowledgement_was_lost_is_recognized() {
     let house = House::new().await;
     house.pass(EXPIRED);

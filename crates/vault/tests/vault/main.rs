@@ -7,4 +7,5 @@ mod crash;
 mod grants;
 mod outcomes;
 mod sealing;
+mod simulation;
 mod support;

@@ -321,10 +321,12 @@ pub(crate) enum Fail {
 
 /// A credential store that fails, is slow, and counts.
 pub(crate) struct FailingCredentials {
-    inner: Arc<dyn CredentialStore>,
+    pub(crate) inner: Arc<dyn CredentialStore>,
     clock: Arc<TestClock>,
     pub(crate) commits: Mutex<VecDeque<Fail>>,
     pub(crate) commits_down: AtomicBool,
+    /// While set, nothing works.
+    pub(crate) down: AtomicBool,
     pub(crate) begins: Mutex<VecDeque<Fail>>,
     pub(crate) states_down: AtomicBool,
     /// Seconds that writing an intent takes.
@@ -341,6 +343,7 @@ impl FailingCredentials {
             clock,
             commits: Mutex::default(),
             commits_down: AtomicBool::new(false),
+            down: AtomicBool::new(false),
             begins: Mutex::default(),
             states_down: AtomicBool::new(false),
             begin_takes: AtomicUsize::new(0),
@@ -348,6 +351,12 @@ impl FailingCredentials {
             intents: AtomicUsize::new(0),
             commit_calls: AtomicUsize::new(0),
         }
+    }
+}
+
+impl FailingCredentials {
+    fn reach(&self) -> Result<(), StoreError> {
+        if self.down.load(Ordering::SeqCst) { unavailable() } else { Ok(()) }
     }
 }
 
@@ -359,10 +368,12 @@ fn unavailable<T>() -> Result<T, StoreError> {
 impl CredentialStore for FailingCredentials {
     async fn find(&self, connection: ConnectionId) -> Result<Option<CredentialRecord>, StoreError> {
         self.finds.fetch_add(1, Ordering::SeqCst);
+        self.reach()?;
         self.inner.find(connection).await
     }
 
     async fn replace(&self, record: &CredentialRecord, seen: Option<Generation>) -> Result<Cas, StoreError> {
+        self.reach()?;
         // Lets other writers in between a caller's read and its write.
         tokio::task::yield_now().await;
         self.inner.replace(record, seen).await
@@ -375,6 +386,7 @@ impl CredentialStore for FailingCredentials {
         now: Timestamp,
         lease_until: Timestamp,
     ) -> Result<Option<CredentialRecord>, StoreError> {
+        self.reach()?;
         tokio::task::yield_now().await;
         let fail = self.begins.lock().pop_front();
         if fail == Some(Fail::Before) {
@@ -394,6 +406,7 @@ impl CredentialStore for FailingCredentials {
         state: &CredentialState,
     ) -> Result<Cas, StoreError> {
         self.commit_calls.fetch_add(1, Ordering::SeqCst);
+        self.reach()?;
         let fail = self.commits.lock().pop_front();
         if fail == Some(Fail::Before) || self.commits_down.load(Ordering::SeqCst) {
             return unavailable();
@@ -408,6 +421,7 @@ impl CredentialStore for FailingCredentials {
         seen: Generation,
         state: &CredentialState,
     ) -> Result<Cas, StoreError> {
+        self.reach()?;
         if self.states_down.load(Ordering::SeqCst) {
             return unavailable();
         }
