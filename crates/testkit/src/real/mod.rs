@@ -3,7 +3,9 @@
 mod browser;
 mod control;
 mod network;
+mod observe;
 
 pub use browser::RealBrowser;
 pub use control::ServerFault;
 pub use network::{NetworkOptions, RealAccount, RealNetwork};
+pub use observe::eventually;
