@@ -145,7 +145,8 @@ async fn real_public_client_denial_revocation_repair_and_other_ways_in() {
     network.clear_log().await;
     let again = visitor.get(GET_SESSION).await.expect_status(401).json();
     assert_eq!((&again["reason"], &again["repairUrl"]), (&gone["reason"], &gone["repairUrl"]));
-    assert!(network.log("/").await.is_empty(), "a dead grant is not tried again");
+    let tried = (network.log("/oauth").await, network.log(GET_SESSION).await);
+    assert_eq!(tried, (vec![], vec![]), "a dead grant is not tried again");
     let listed = visitor.get("/api/accounts").await.expect_status(200).json()["accounts"][0].clone();
     assert_eq!((&listed["status"], &listed["repairUrl"]), (&"needs_reauth".into(), &gone["repairUrl"]), "{listed}");
     let repair = gone["repairUrl"].as_str().unwrap().to_owned();
