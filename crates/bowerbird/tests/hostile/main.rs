@@ -1,0 +1,9 @@
+//! The attack and fault catalogue through the whole program: a server process on a network of fault servers. Each test
+//! says what was answered, and what was not sent.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod rows_hostile_servers;
+mod rows_login;
+mod rows_sessions;
+mod support;
