@@ -4,6 +4,7 @@ mod browser;
 mod control;
 mod network;
 mod observe;
+mod pages;
 
 pub use browser::RealBrowser;
 pub use control::ServerFault;

@@ -76,7 +76,7 @@ struct Facts {
 #[derive(Debug)]
 pub struct RealNetwork {
     facts: Facts,
-    folder: PathBuf,
+    pub(super) folder: PathBuf,
     child: ChildProcess,
     pub(super) client: TestClient,
 }

@@ -1,0 +1,23 @@
+//! Chromium on the pages of the server under test.
+
+use std::path::Path;
+
+use serde_json::Value;
+use tokio::process::Command;
+
+use super::network::{RealAccount, RealNetwork};
+
+impl RealNetwork {
+    /// Goes through the pages of a server with Chromium, by `drive-pages.mjs`, as two people who share a device; keeps
+    /// pictures of them in a folder, and gives what it saw. Panics where a step is not possible, with the page's text.
+    pub async fn drive_pages(&self, base_url: &str, pictures: &Path, people: [&RealAccount; 2]) -> Value {
+        let mut command = Command::new(self.folder.join("node22/bin/node"));
+        command.arg(self.folder.join("drive-pages.mjs")).current_dir(&self.folder);
+        command.arg(base_url).arg(pictures).arg(self.control());
+        command.args(people.map(|person| format!("{}:{}", person.handle, person.password)));
+        let output = command.kill_on_drop(true).output().await.expect("Node runs");
+        let (seen, trouble) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{trouble}");
+        serde_json::from_str(&seen).unwrap_or_else(|error| panic!("not what was seen ({error}): {seen} {trouble}"))
+    }
+}

@@ -1,0 +1,192 @@
+#!/usr/bin/env node
+// A person's day in a real headless Chromium, on the pages of a server under test and of the PDS behind it.
+//   drive-pages.mjs BASE_URL FOLDER CONTROL_URL HANDLE:PASSWORD HANDLE:PASSWORD
+// Refuses, signs in, adds a second account, switches, removes one, repairs one whose grant was ended (by the control server),
+// signs out, all of it without JavaScript on our side. Keeps pictures of our own pages in FOLDER: light and dark, wide and
+// 390 pixels. Prints what it saw as one JSON object.
+import fs from 'node:fs'
+import { chromium } from 'playwright-core'
+
+const [base, folder, control, ...people] = process.argv.slice(2)
+if (people.length !== 2) {
+  console.error('usage: drive-pages.mjs BASE_URL FOLDER CONTROL_URL HANDLE:PASSWORD HANDLE:PASSWORD')
+  process.exit(2)
+}
+const [first, second] = people.map((person) => {
+  const [handle, password] = person.split(':')
+  return { handle, password }
+})
+fs.mkdirSync(folder, { recursive: true })
+
+const browser = await chromium.launch({
+  executablePath: process.env.BOWERBIRD_CHROMIUM ?? '/usr/bin/chromium',
+  args: [
+    '--no-sandbox',
+    '--disable-gpu',
+    '--disable-background-networking',
+    '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1', // nothing leaves this machine
+  ],
+})
+const context = await browser.newContext({ locale: 'en-US', viewport: { width: 1100, height: 800 } })
+const page = await context.newPage()
+const seen = { complaints: [], foreign: [], overflows: [], steps: {} }
+const ours = () => page.url().startsWith(base)
+
+// What Chromium has against our own pages: blocked styles, forms and pictures, and errors of scripts.
+page.on('console', (message) => {
+  const at = message.location().url || page.url()
+  if (!at.startsWith(base) || !['error', 'warning'].includes(message.type())) return
+  const isStatusOfPage = at === page.url() && message.text().includes('responded with a status of 4')
+  // The next page's headers are told of while the address is still ours; this header is none that we send.
+  if (!isStatusOfPage && !message.text().includes('Permissions-Policy')) seen.complaints.push(`${at}: ${message.text()}`)
+})
+page.on('pageerror', (error) => ours() && seen.complaints.push(`${page.url()}: ${error}`))
+// What our own pages load from elsewhere.
+page.on('request', (request) => {
+  if (ours() && !request.isNavigationRequest() && !/^(data:|blob:)/.test(request.url()) && !request.url().startsWith(base)) {
+    seen.foreign.push(request.url())
+  }
+})
+
+/** Pictures of the page in both colour schemes and two widths; notes where it is wider than a phone. */
+async function pictures(name) {
+  for (const colorScheme of ['light', 'dark']) {
+    for (const [size, width, height] of [['wide', 1100, 800], ['phone', 390, 844]]) {
+      await page.emulateMedia({ colorScheme })
+      await page.setViewportSize({ width, height })
+      const widest = await page.evaluate(() => document.documentElement.scrollWidth)
+      if (widest > width) seen.overflows.push(`${name}: ${widest} of ${width} pixels`)
+      await page.screenshot({ path: `${folder}/${name}-${size}-${colorScheme}.png`, fullPage: true })
+    }
+  }
+  await page.emulateMedia({ colorScheme: 'light' })
+  await page.setViewportSize({ width: 1100, height: 800 })
+}
+
+/** The main part of our page, as a person reads it. */
+async function note(step) {
+  await page.waitForURL((url) => url.href.startsWith(base))
+  await page.waitForLoadState('networkidle')
+  seen.steps[step] = {
+    url: page.url(),
+    title: await page.title(),
+    text: await page.locator('main').innerText(),
+    buttons: await page.getByRole('button').allInnerTexts(),
+    pictures: await page.locator('img').evaluateAll((images) => images.map((image) => image.complete && image.naturalWidth > 0)),
+    styled: await page.evaluate(() => document.styleSheets.length),
+    cookies: (await context.cookies(base)).map(({ name, httpOnly, sameSite }) => ({ name, httpOnly, sameSite })),
+    readableCookies: await page.evaluate(() => document.cookie),
+    scripts: await page.locator('script').count(),
+  }
+}
+
+/** On the PDS' pages: signs in and decides. */
+async function decide(person, accepts) {
+  await page.waitForURL((url) => !url.href.startsWith(base))
+  const username = page.locator('input[name="username"]')
+  const password = page.locator('input[type="password"]')
+  const welcome = page.getByRole('button', { name: /^sign in$/i })
+  await username.or(password).or(welcome).first().waitFor()
+  if (!(await username.count()) && (await welcome.count())) await welcome.first().click()
+  await password.waitFor()
+  if (await username.isEditable().catch(() => false)) await username.fill(person.handle) // a login hint is not editable
+  await password.fill(person.password)
+  await page.locator('button[type="submit"]').first().click()
+  const accept = page.getByRole('button', { name: /^(authorize|accept|allow|continue)/i }).first()
+  await accept.waitFor()
+  await (accepts ? accept : page.getByRole('button', { name: /deny|reject|cancel/i }).first()).click()
+}
+
+try {
+  page.setDefaultTimeout(20_000)
+  await page.goto(base)
+  await note('signedOut')
+  await pictures('1-signed-out')
+
+  // A mistake, on our own page.
+  await page.getByLabel('Your handle').fill('nobody-of-that-name.test')
+  await page.getByRole('button', { name: 'Sign in' }).click()
+  await page.getByRole('alert').waitFor()
+  await note('unknownHandle')
+  await pictures('2-unknown-handle')
+
+  // The keyboard alone: the form is reached and sent without a mouse.
+  await page.goto(base)
+  await page.getByLabel('Your handle').focus()
+  await page.keyboard.type(first.handle)
+  await page.keyboard.press('Enter')
+  await decide(first, false)
+  await page.waitForURL((url) => url.href.startsWith(base))
+  await note('denied')
+  await pictures('3-denied')
+
+  await page.goto(base)
+  await page.getByLabel('Your handle').fill(first.handle)
+  await page.getByRole('button', { name: 'Sign in' }).click()
+  await decide(first, true)
+  await page.waitForURL((url) => url.href.startsWith(base))
+  // The name and the picture come a moment after the login.
+  for (let i = 0; i < 50 && !(await page.locator('img.picture').count()); i++) {
+    await page.waitForTimeout(50)
+    await page.reload()
+  }
+  await note('signedIn')
+  await pictures('4-signed-in')
+
+  await page.getByLabel('Add an account').fill(second.handle)
+  await page.getByRole('button', { name: 'Add' }).click()
+  await decide(second, true)
+  await page.waitForURL((url) => url.href.startsWith(base))
+  await note('added')
+  await pictures('5-two-accounts')
+
+  await page.getByRole('button', { name: `Switch to @${first.handle}` }).click()
+  await note('switched')
+  await page.getByRole('button', { name: `Remove @${second.handle} from this device` }).click()
+  await note('removed')
+
+  // The person ends the grant at the PDS; a call of an app finds out.
+  const { accounts } = await (await fetch(`${control}/info`)).json()
+  await fetch(`${control}/revoke-all?did=${encodeURIComponent(accounts[first.handle].did)}`, { method: 'POST' })
+  seen.callAfterTheEnd = await context.request.get(`${base}/xrpc/com.atproto.server.getSession`).then((answer) => answer.status())
+  await page.goto(base)
+  await note('needsReauth')
+  await pictures('6-needs-reauth')
+  await page.locator('main').getByRole('link', { name: 'Sign in again' }).click()
+  await decide(first, true)
+  await page.waitForURL((url) => url.href.startsWith(base))
+  await note('repaired')
+
+  await page.goto(`${base}/docs`)
+  await note('docs')
+  await pictures('7-docs')
+  await page.goto(`${base}/no-such-page`)
+  await note('notFound')
+  await pictures('8-not-found')
+
+  // The same pages in a browser without JavaScript: the form leads to the PDS, the sign-out signs out.
+  const plain = await browser.newContext({ javaScriptEnabled: false, storageState: await context.storageState() })
+  const plainPage = await plain.newPage()
+  await plainPage.goto(base)
+  await plainPage.getByLabel('Add an account').fill(second.handle)
+  await plainPage.getByRole('button', { name: 'Add' }).click()
+  await plainPage.waitForURL((url) => !url.href.startsWith(base))
+  seen.withoutScript = { addLeadsTo: plainPage.url() }
+  await plainPage.goto(base)
+  await plainPage.getByRole('button', { name: 'Sign out of this device' }).click()
+  await plainPage.getByLabel('Your handle').fill(first.handle)
+  await plainPage.getByRole('button', { name: 'Sign in' }).click()
+  await plainPage.waitForURL((url) => !url.href.startsWith(base))
+  seen.withoutScript.signInLeadsTo = plainPage.url()
+
+  // That was the same device: it is signed out here too.
+  await page.goto(base)
+  await note('signedOutAgain')
+  console.log(JSON.stringify(seen))
+} catch (error) {
+  await page.screenshot({ path: `${folder}/error.png`, fullPage: true }).catch(() => {})
+  const text = await page.locator('body').innerText().catch(() => '')
+  console.error(String(error), page.url(), text.slice(0, 800), JSON.stringify(seen.complaints))
+  process.exitCode = 1
+}
+await browser.close()
