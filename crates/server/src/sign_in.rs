@@ -174,7 +174,7 @@ fn start_error(error: StartLoginError) -> ApiError {
 
 fn start_hint(code: &str) -> Option<&'static str> {
     Some(match code {
-        "invalid_handle" | "handle_not_found" => "Check the spelling; a handle looks like alice.bsky.social",
+        "invalid_handle" => "Check the spelling; a handle looks like alice.bsky.social",
         "ambiguous_handle" => "The handle's DNS records and website disagree; its owner must correct one of them",
         "address_not_allowed" => "That name does not lead to a public server",
         "identity_unresolvable" => "The account's identity could not be read right now; try again in a moment",
@@ -182,7 +182,6 @@ fn start_hint(code: &str) -> Option<&'static str> {
         "as_metadata_invalid" | "as_unsupported" | "as_response_invalid" => {
             "The account's server is not set up for sign-in; its operator can correct that"
         }
-        "too_many_logins" => "Wait a moment, then try again",
         _ => return None,
     })
 }

@@ -129,14 +129,20 @@ impl CredentialFault {
             Self::Invalid { cookie, site } => {
                 unauthenticated_answer(unauthenticated, code, cookie.map(|name| cookies::clear_session(&site, name)))
             }
-            Self::Duplicate(error) => ApiError::bad_request("duplicate_cookie", error.to_string()).into_response(),
-            Self::Ambiguous => {
-                ApiError::bad_request("ambiguous_credentials", "The cookie and the Authorization header differ")
-                    .with_hint("Send one of them")
-                    .into_response()
-            }
+            Self::Duplicate(error) => duplicate(error).into_response(),
+            Self::Ambiguous => ambiguous().into_response(),
             Self::Forged(error) => error.into_response(),
             Self::Store(error) => ApiError::from(error).into_response(),
+        }
+    }
+
+    /// What is wrong with the request itself, if anything: with such credentials nothing should be begun, not even a
+    /// sign-in.
+    pub(crate) fn of_request(&self) -> Option<ApiError> {
+        match self {
+            Self::Duplicate(error) => Some(duplicate(*error)),
+            Self::Ambiguous => Some(ambiguous()),
+            Self::Missing | Self::Invalid { .. } | Self::Forged(_) | Self::Store(_) => None,
         }
     }
 
@@ -153,6 +159,15 @@ impl IntoResponse for CredentialFault {
             r#"{"error":"Authentication required","message":"Please log in again","code":"SESSION_EXPIRED"}"#;
         self.into_answer(BODY, "session_invalid")
     }
+}
+
+fn duplicate(error: DuplicateCookie) -> ApiError {
+    ApiError::bad_request("duplicate_cookie", error.to_string())
+}
+
+fn ambiguous() -> ApiError {
+    ApiError::bad_request("ambiguous_credentials", "The cookie and the Authorization header differ")
+        .with_hint("Send one of them")
 }
 
 fn unauthenticated_answer(body: &'static str, code: &'static str, set_cookie: Option<HeaderValue>) -> Response {

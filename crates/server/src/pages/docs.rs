@@ -15,7 +15,7 @@ use crate::site::Site;
 struct Docs<'a> {
     frame: Frame<'a>,
     title: String,
-    description: String,
+    description: Vec<Run>,
     groups: Vec<Group>,
 }
 
@@ -30,6 +30,7 @@ struct Operation {
     method: String,
     path: String,
     summary: String,
+    description: Vec<Run>,
     parameters: Vec<Parameter>,
     answers: Vec<Answer>,
 }
@@ -38,12 +39,18 @@ struct Parameter {
     name: String,
     place: String,
     required: bool,
-    description: String,
+    description: Vec<Run>,
 }
 
 struct Answer {
     status: String,
-    description: String,
+    description: Vec<Run>,
+}
+
+/// A piece of a sentence, between backticks or not.
+struct Run {
+    text: String,
+    is_code: bool,
 }
 
 /// The page.
@@ -52,7 +59,7 @@ pub(crate) fn docs_page(site: &Site) -> Response {
     let docs = Docs {
         frame: Frame::of(site),
         title: format!("{} API", site.app_name),
-        description: text(&document["info"]["description"]),
+        description: prose(&document["info"]["description"]),
         groups: groups(&document),
     };
     page(site, &docs)
@@ -79,15 +86,16 @@ fn read(path: &str, method: &str, operation: &Value) -> Operation {
         name: text(&parameter["name"]),
         place: text(&parameter["in"]),
         required: parameter["required"].as_bool().unwrap_or_default(),
-        description: text(&parameter["description"]),
+        description: prose(&parameter["description"]),
     });
     let answers = members(&operation["responses"])
-        .map(|(status, answer)| Answer { status: status.to_owned(), description: text(&answer["description"]) });
+        .map(|(status, answer)| Answer { status: status.to_owned(), description: prose(&answer["description"]) });
     Operation {
         id: text(&operation["operationId"]),
         method: method.to_uppercase(),
         path: path.to_owned(),
         summary: text(&operation["summary"]),
+        description: prose(&operation["description"]),
         parameters: parameters.collect(),
         answers: answers.collect(),
     }
@@ -99,4 +107,12 @@ fn members(value: &Value) -> impl Iterator<Item = (&str, &Value)> {
 
 fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
+}
+
+/// The sentences of the document mark code with backticks, as Markdown does.
+fn prose(value: &Value) -> Vec<Run> {
+    let runs = value.as_str().unwrap_or_default().split('`').enumerate();
+    runs.map(|(index, text)| Run { text: text.to_owned(), is_code: index % 2 == 1 })
+        .filter(|run| !run.text.is_empty())
+        .collect()
 }

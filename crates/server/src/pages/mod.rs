@@ -90,14 +90,14 @@ pub(crate) fn error_page(site: &Site, error: &ApiError, request_id: &str) -> Str
 }
 
 fn title(error: &ApiError) -> &'static str {
-    match (error.form, error.status.as_u16()) {
-        (crate::error::Form::Negotiated("Login failed: "), _) => "Sign-in did not work",
-        (_, 404) => "Nothing here",
-        (_, 401) => "You are signed out",
-        (_, 403) => "Not allowed",
-        (_, 421) => "Another address",
-        (_, 429) => "Too many attempts",
-        (_, 500..) => "Something went wrong",
+    match error.status.as_u16() {
+        _ if error.retry.is_some() => "Sign-in did not work",
+        404 => "Nothing here",
+        401 => "You are signed out",
+        403 => "Not allowed",
+        421 => "Another address",
+        429 => "Too many attempts",
+        500.. => "Something went wrong",
         _ => "That did not work",
     }
 }

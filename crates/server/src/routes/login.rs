@@ -97,10 +97,10 @@ impl Begin {
         // A session that is over does not keep anybody from signing in; an unclear one does.
         let purpose = match self.presented {
             Ok(Presented(signed_in)) => LoginPurpose::AddAccount { device: signed_in.device.session.id.clone() },
-            Err(CredentialFault::Duplicate(error)) => {
-                return Err(ApiError::bad_request("duplicate_cookie", error.to_string()));
-            }
-            Err(_) => LoginPurpose::SignIn,
+            Err(fault) => match fault.of_request() {
+                Some(error) => return Err(error),
+                None => LoginPurpose::SignIn,
+            },
         };
         let wanted = Wanted {
             typed: form.get("handle")?.unwrap_or_default(),

@@ -36,10 +36,10 @@ pub(crate) async fn get(
     let begin = async {
         let device = match presented {
             Ok(Presented(signed_in)) => Some(signed_in.device),
-            Err(CredentialFault::Duplicate(error)) => {
-                return Err(ApiError::bad_request("duplicate_cookie", error.to_string()));
-            }
-            Err(_) => None,
+            Err(fault) => match fault.of_request() {
+                Some(error) => return Err(error),
+                None => None,
+            },
         };
         let account = if let Some(device) = &device {
             accounts.on_device(device, &account_id).await?

@@ -49,10 +49,10 @@ pub(crate) async fn get(
 ) -> Result<Response, ApiError> {
     let present = match presented {
         Ok(Presented(signed_in)) => Some(signed_in),
-        Err(CredentialFault::Duplicate(error)) => {
-            return Err(refused(ApiError::bad_request("duplicate_cookie", error.to_string())));
-        }
-        Err(_) => None,
+        Err(fault) => match fault.of_request() {
+            Some(error) => return Err(refused(error)),
+            None => None,
+        },
     };
     let planted = matches!(cookies::session_cookie(&headers, &site), Ok(Some((SessionCookieName::Plain, _))));
     let browser = sign_in::presented(&headers, &site).map_err(refused)?;
