@@ -237,7 +237,33 @@ where
 
 #[cfg(test)]
 mod tests {
+    use axum::Router;
+    use axum::body::Body;
+    use axum::routing::get;
+    use bowerbird_core::testing::{SeededEntropy, TestClock};
+    use http_body_util::BodyExt as _;
+    use tower::ServiceExt as _;
+
     use super::*;
+    use crate::site::tests::site;
+
+    async fn panics() -> &'static str {
+        panic!("canary of the panic")
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_answered_and_tells_nothing() {
+        let door =
+            DoorLayer::new(site("https://bower.example"), Arc::new(TestClock::new()), Arc::new(SeededEntropy::new(1)));
+        let router: Router = Router::new().route("/", get(panics)).layer(door);
+        let request = Request::builder().uri("/").header("host", "bower.example").body(Body::empty()).unwrap();
+        let response = router.oneshot(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(response.headers()["bowerbird-error"], "internal");
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let text = String::from_utf8_lossy(&body);
+        assert!(text.contains("request_id") && !text.contains("canary"), "{text}");
+    }
 
     #[test]
     fn seals_in_addresses_are_seen() {
