@@ -3,7 +3,9 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod hostile_http;
 mod rows_hostile_servers;
 mod rows_login;
+mod rows_proxy;
 mod rows_sessions;
 mod support;

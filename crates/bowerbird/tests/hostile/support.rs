@@ -82,16 +82,31 @@ impl House {
         visitor
     }
 
-    /// Signs one more account in.
+    /// Signs one more account in, and lets the server end what it does after a login.
     pub(crate) async fn add(&self, visitor: &mut Visitor, account: &FaultAccount) {
+        const PROFILE: &str = "/xrpc/com.atproto.repo.getRecord";
+        let home = self.network.servers().into_iter().find(|server| server.origin() == account.pds).unwrap();
+        let before = home.count(PROFILE);
         let callback = self.approved(visitor, &account.did).await;
         let answer = visitor.finish_login(&callback).await;
         assert_eq!(answer.status, 303, "{}", answer.text());
+        self.until("the profile is asked for", || home.count(PROFILE) > before).await;
     }
 
     /// Writes bytes to a socket of the server and reads until it closes, or for two seconds.
     pub(crate) async fn raw(&self, bytes: &[u8]) -> RawAnswer {
         send_raw(self.server.address(), &[bytes], Duration::ZERO, Duration::from_secs(2)).await.unwrap()
+    }
+
+    /// Waits for something that is about to happen.
+    pub(crate) async fn until(&self, what: &str, mut happened: impl FnMut() -> bool) {
+        for _ in 0..500 {
+            if happened() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("it did not happen: {what}\n{}", self.server.stderr().text());
     }
 
     /// What `bowerbird accounts list` says: DID and status of each.
