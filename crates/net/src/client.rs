@@ -83,13 +83,14 @@ impl NetClient {
         origin: &Arc<Origin>,
         mut request: Request<OutgoingBody>,
         purpose: Purpose,
+        reading: Reading,
         sent: &mut Sent,
     ) -> Result<(Response<Incoming>, Lease), HttpError> {
         self.dress(&mut request, purpose);
         if purpose.may_reuse_connection() {
             while let Some(sender) = origin.pool.take().await {
                 let again = repeatable(&request);
-                match attempt(origin, sender, request, sent).await {
+                match attempt(origin, sender, request, reading, sent).await {
                     Ok(answer) => return Ok(answer),
                     // It never left: the next connection is its first.
                     Err(Lost::Unsent(unsent, _)) => request = *unsent,
@@ -112,7 +113,7 @@ impl NetClient {
                 origin.pool.share(sender);
             }
         }
-        attempt(origin, sender, request, sent).await.map_err(|lost| match lost {
+        attempt(origin, sender, request, reading, sent).await.map_err(|lost| match lost {
             Lost::Unsent(_, error) => HttpError { sent: *sent, fault: HttpFault::Connect, source: Some(error.into()) },
             Lost::Perhaps(error) => error,
         })
@@ -125,7 +126,9 @@ impl NetClient {
         purpose: Purpose,
         sent: &mut Sent,
     ) -> Result<Response<Bytes>, HttpError> {
-        let head = timeout(self.limits.deadline(purpose), self.exchange(origin, request, purpose, sent)).await;
+        let head =
+            timeout(self.limits.deadline(purpose), self.exchange(origin, request, purpose, Reading::Collected, sent))
+                .await;
         let (answer, lease) = head.unwrap_or_else(|_| Err(too_late(*sent)))?;
         let (head, body) = answer.into_parts();
         check_head(&head, purpose)?;
@@ -146,7 +149,7 @@ impl NetClient {
         let upload = Upload::start();
         let request = request.map(|body| OutgoingBody::Streamed { body, upload: Arc::clone(&upload) });
         let idle = self.limits.idle();
-        let mut exchange = std::pin::pin!(self.exchange(origin, request, Purpose::Api, sent));
+        let mut exchange = std::pin::pin!(self.exchange(origin, request, Purpose::Api, Reading::HandedOn, sent));
         let mut timer = std::pin::pin!(sleep(idle));
         let mut finished = false;
         loop {
@@ -202,7 +205,7 @@ impl HttpClient for NetClient {
         let mut sent = Sent::No;
         let (answer, lease) = if request.body().is_end_stream() {
             let request = request.map(|_| OutgoingBody::empty());
-            let exchange = self.exchange(&origin, request, Purpose::Api, &mut sent);
+            let exchange = self.exchange(&origin, request, Purpose::Api, Reading::HandedOn, &mut sent);
             let outcome = timeout(self.limits.deadline(Purpose::Api), exchange).await;
             outcome.unwrap_or_else(|_| Err(too_late(sent)))?
         } else {
@@ -230,6 +233,16 @@ fn keeps_connection(purpose: Purpose) -> bool {
     purpose.may_reuse_connection() && purpose != Purpose::HandleLookup
 }
 
+/// How the body of an answer is read, which decides who drives its connection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    /// Whole, by us, without a look at the connection: a task of its own drives that. A request that was begun is then
+    /// also written to its end when nobody waits for its answer any more.
+    Collected,
+    /// Piece by piece, through a body that drives the connection.
+    HandedOn,
+}
+
 /// A request without an answer.
 enum Lost {
     /// Certainly not written; here it is again.
@@ -243,9 +256,13 @@ async fn attempt(
     origin: &Arc<Origin>,
     mut sender: Sender,
     mut request: Request<OutgoingBody>,
+    reading: Reading,
     sent: &mut Sent,
 ) -> Result<(Response<Incoming>, Lease), Lost> {
     direct(&mut request, origin, sender.is_http2());
+    if reading == Reading::Collected {
+        sender.detach();
+    }
     let before = std::mem::replace(sent, Sent::Perhaps);
     match sender.send(request).await {
         Ok(answer) => {

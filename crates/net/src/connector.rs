@@ -16,7 +16,7 @@ use crate::body::OutgoingBody;
 use crate::dial::dial;
 use crate::limits::{HEAD_BYTES, Limits};
 use crate::origin::Origin;
-use crate::pool::Sender;
+use crate::pool::{Http1, Sender};
 use crate::resolver::Resolver;
 
 /// What HTTP/2 may have under way before it must wait: for one answer, and for all of a connection.
@@ -98,12 +98,12 @@ impl Connector {
         I: Read + Write + Unpin + Send + 'static,
     {
         let (sender, connection) = self.http1.handshake::<_, OutgoingBody>(io).await.map_err(handshake_failed)?;
-        tokio::spawn(async move {
+        let driver = async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "an HTTP/1.1 connection broke");
             }
-        });
-        Ok(Sender::Http1(sender))
+        };
+        Ok(Sender::Http1(Http1::new(sender, Box::pin(driver))))
     }
 
     async fn http2(&self, stream: tokio_rustls::client::TlsStream<TcpStream>) -> Result<Sender, HttpError> {

@@ -1,7 +1,10 @@
 //! Open connections of one origin, waiting for their next request.
 
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Context;
 use std::time::Duration;
 
 use bowerbird_core::ports::Clock;
@@ -21,9 +24,56 @@ const IDLE_IN_ALL: usize = 1024;
 /// A connection whose last answer has ended is ready at once; one that is not is still sending, and of no use.
 const SETTLE: Duration = Duration::from_millis(50);
 
+/// What moves the bytes of an HTTP/1.1 connection; ends when the connection does.
+pub(crate) type Driver = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// An HTTP/1.1 connection.
+///
+/// It is driven by whoever waits for its answer, as a part of the same task, for as long as it has its driver: a call
+/// that is passed on then costs no hand-over between tasks, which is most of what a small call costs. Between two
+/// requests nobody drives it, and nothing needs to: a peer that closes it meanwhile is noticed when it is taken.
+pub(crate) struct Http1 {
+    sender: http1::SendRequest<OutgoingBody>,
+    driver: Option<Driver>,
+}
+
+impl Http1 {
+    pub(crate) fn new(sender: http1::SendRequest<OutgoingBody>, driver: Driver) -> Self {
+        Self { sender, driver: Some(driver) }
+    }
+
+    /// Moves bytes, if that is this task's business.
+    fn drive(&mut self, cx: &mut Context<'_>) {
+        drive(&mut self.driver, cx);
+    }
+
+    /// Lets a task of its own drive the connection from now on: for answers that are read without looking at the
+    /// connection.
+    fn detach(&mut self) {
+        if let Some(driver) = self.driver.take() {
+            tokio::spawn(driver);
+        }
+    }
+
+    /// Whether it takes a request. Driven once first: that is how a closing by the peer comes to light.
+    async fn is_usable(&mut self) -> bool {
+        let ready = poll_fn(|cx| {
+            self.drive(cx);
+            self.sender.poll_ready(cx)
+        });
+        matches!(timeout(SETTLE, ready).await, Ok(Ok(())))
+    }
+}
+
+fn drive(driver: &mut Option<Driver>, cx: &mut Context<'_>) {
+    if driver.as_mut().is_some_and(|driver| driver.as_mut().poll(cx).is_ready()) {
+        *driver = None;
+    }
+}
+
 /// The sending end of a connection.
 pub(crate) enum Sender {
-    Http1(http1::SendRequest<OutgoingBody>),
+    Http1(Http1),
     Http2(http2::SendRequest<OutgoingBody>),
 }
 
@@ -38,14 +88,35 @@ impl Sender {
         request: Request<OutgoingBody>,
     ) -> Result<Response<Incoming>, TrySendError<Request<OutgoingBody>>> {
         match self {
-            Self::Http1(sender) => sender.try_send_request(request).await,
+            Self::Http1(Http1 { sender, driver }) => {
+                let mut answer = pin!(sender.try_send_request(request));
+                poll_fn(|cx| {
+                    drive(driver, cx);
+                    answer.as_mut().poll(cx)
+                })
+                .await
+            }
             Self::Http2(sender) => sender.try_send_request(request).await,
+        }
+    }
+
+    /// See [`Http1::drive`]; HTTP/2 connections always have a task of their own.
+    pub(crate) fn drive(&mut self, cx: &mut Context<'_>) {
+        if let Self::Http1(connection) = self {
+            connection.drive(cx);
+        }
+    }
+
+    /// See [`Http1::detach`].
+    pub(crate) fn detach(&mut self) {
+        if let Self::Http1(connection) = self {
+            connection.detach();
         }
     }
 
     async fn is_usable(&mut self) -> bool {
         match self {
-            Self::Http1(sender) => sender.is_ready() || matches!(timeout(SETTLE, sender.ready()).await, Ok(Ok(()))),
+            Self::Http1(connection) => connection.is_usable().await,
             Self::Http2(sender) => sender.is_ready(),
         }
     }
@@ -72,7 +143,7 @@ pub(crate) struct Pool {
 
 /// An HTTP/1.1 connection between two requests.
 struct Idle {
-    sender: http1::SendRequest<OutgoingBody>,
+    connection: Http1,
     until: Duration,
 }
 
@@ -109,8 +180,8 @@ impl Pool {
         let mut idle = self.idle.lock();
         while let Some(last) = idle.pop() {
             self.context.idle.fetch_sub(1, Ordering::Relaxed);
-            if last.until > now && !last.sender.is_closed() {
-                return Some(Sender::Http1(last.sender));
+            if last.until > now && !last.connection.sender.is_closed() {
+                return Some(Sender::Http1(last.connection));
             }
         }
         None
@@ -123,15 +194,15 @@ impl Pool {
     }
 
     /// Keeps an HTTP/1.1 connection whose answer has ended, for a time.
-    pub(crate) fn keep(&self, sender: http1::SendRequest<OutgoingBody>, keep_for: Duration) {
-        if keep_for.is_zero() || sender.is_closed() {
+    pub(crate) fn keep(&self, connection: Http1, keep_for: Duration) {
+        if keep_for.is_zero() || connection.sender.is_closed() {
             return;
         }
         let until = self.context.clock.monotonic() + keep_for;
         let mut idle = self.idle.lock();
         if idle.len() < IDLE_PER_ORIGIN && self.context.idle.load(Ordering::Relaxed) < IDLE_IN_ALL {
             self.context.idle.fetch_add(1, Ordering::Relaxed);
-            idle.push(Idle { sender, until });
+            idle.push(Idle { connection, until });
         }
     }
 
@@ -139,7 +210,7 @@ impl Pool {
     pub(crate) fn sweep(&self, now: Duration) {
         let mut idle = self.idle.lock();
         let before = idle.len();
-        idle.retain(|connection| connection.until > now && !connection.sender.is_closed());
+        idle.retain(|idle| idle.until > now && !idle.connection.sender.is_closed());
         self.context.idle.fetch_sub(before - idle.len(), Ordering::Relaxed);
         drop(idle);
         let mut shared = self.shared.lock();
