@@ -56,6 +56,7 @@ async function pictures(name) {
       await page.setViewportSize({ width, height })
       const widest = await page.evaluate(() => document.documentElement.scrollWidth)
       if (widest > width) seen.overflows.push(`${name}: ${widest} of ${width} pixels`)
+      for (const text of await page.locator('td, th, dd, p, li, h3').evaluateAll(squeezed)) seen.overflows.push(`${name}: squeezed: ${text}`)
       await page.screenshot({ path: `${folder}/${name}-${size}-${colorScheme}.png`, fullPage: true })
     }
   }
@@ -63,10 +64,15 @@ async function pictures(name) {
   await page.setViewportSize({ width: 1100, height: 800 })
 }
 
+/** Texts that stand in a column of a few letters. */
+const squeezed = (elements) => elements
+  .filter((element) => element.clientWidth < 60 && element.innerText.trim().length > 20)
+  .map((element) => element.innerText.slice(0, 40))
+
 /** The main part of our page, as a person reads it. */
 async function note(step) {
   await page.waitForURL((url) => url.href.startsWith(base))
-  await page.waitForLoadState('networkidle')
+  await page.waitForLoadState('load')
   seen.steps[step] = {
     url: page.url(),
     title: await page.title(),
