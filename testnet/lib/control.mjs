@@ -30,6 +30,7 @@ const controlCalls = ({ facts, provider, network, knobs, traffic, hosts, stop })
   'POST /config': (wanted) => knobs.set(wanted),
   'POST /new-nonce-secret': () => knobs.newNonceSecret(),
   'POST /fault': (fault) => { traffic.faults.push({ times: 1, mode: 'status', ...fault }); return traffic.faults },
+  'GET /fault': () => traffic.faults,
   'DELETE /fault': () => { traffic.faults.length = 0 },
   'POST /hostmap': ({ host, to }) => { hosts.set(host, to) },
   'POST /forget-client': ({ id, jwks }) => forgetClient(provider, id, jwks),

@@ -5,8 +5,11 @@
 use std::path::Path;
 use std::time::Duration;
 
+use bowerbird_core::{CredentialState, Did, Platform};
+use bowerbird_storage_sql::SqlStores;
 use bowerbird_testkit::fault::endpoint;
-use bowerbird_testkit::real::{NetworkOptions, RealNetwork};
+use bowerbird_testkit::http_client::TestRequest;
+use bowerbird_testkit::real::{NetworkOptions, RealNetwork, ServerFault};
 use bowerbird_testkit::server::{BowerbirdProcess, ServerOptions};
 use bowerbird_testkit::sweep::Sweep;
 use serde_json::Value;
@@ -111,6 +114,60 @@ async fn real_backup_from_before_the_sign_out_opens_nothing() {
     assert_eq!((&dead["error"], &dead["reason"]), (&"needs_reauth".into(), &"revoked".into()), "{dead}");
     assert!(network.statuses(GET_SESSION, 1).await.ends_with(&[401]), "the access token was refused");
     assert!(network.statuses(endpoint::TOKEN, 1).await.ends_with(&[400]), "and so was the refresh token");
+}
+
+#[tokio::test]
+async fn real_refresh_that_was_killed_is_not_sent_again_at_once() {
+    if !RealNetwork::available() {
+        return;
+    }
+    let network = RealNetwork::start(NetworkOptions::default()).await;
+    let options = ServerOptions::new(env!("CARGO_BIN_EXE_bowerbird")).on_real(&network);
+    let mut server = BowerbirdProcess::start(options).await;
+    let alice = network.account("alice.test").clone();
+    let mut visitor = server.visitor();
+    network.set_access_millis(A_MOMENT).await;
+    let _home = visitor.login_at_real(&network.browser(), &alice).await.expect_status(303);
+    network.set_access_millis(AN_HOUR).await;
+    tokio::time::sleep(Duration::from_millis(A_MOMENT)).await;
+
+    // Killed while the refresh is on its way: the PDS holds it back, and nobody knows what it made of it.
+    network.clear_log().await;
+    network.fault(endpoint::TOKEN, ServerFault::Delay(60_000), 1).await;
+    let app = server.app(&visitor.seal().unwrap());
+    let url = app.url(GET_SESSION);
+    let caller = tokio::spawn({
+        let (client, seal) = (server.client(), format!("Bearer {}", visitor.seal().unwrap()));
+        async move { client.try_send(TestRequest::get(&url).header("authorization", &seal)).await }
+    });
+    network.await_faults_met(endpoint::TOKEN).await;
+    server.kill();
+    assert!(caller.await.unwrap().is_err(), "nobody was answered");
+    assert_eq!(network.statuses(endpoint::TOKEN, 1).await.len(), 1);
+
+    let database = format!("sqlite:{}", server.data_dir().join("bowerbird.sqlite").display());
+    let state = credential_state(&database, &alice.did).await;
+    assert!(matches!(state, CredentialState::Refreshing { .. }), "the intent was there before the refresh: {state:?}");
+
+    // To send it again could end the grant: the same token twice is a replay. So callers are told to come later.
+    server.restart().await;
+    network.clear_log().await;
+    let later = app.get(GET_SESSION).await.expect_status(503);
+    assert!(later.header("retry-after").is_some(), "{later:?}");
+    assert!(network.log("/oauth").await.is_empty() && network.log(GET_SESSION).await.is_empty());
+    assert_eq!(app.get("/api/auth/session").await.status, 200, "nobody is signed out on doubt");
+    assert_eq!(network.grants(&alice.did).await.len(), 1, "the grant lives");
+}
+
+/// What the database says of an account's grant.
+async fn credential_state(database: &str, did: &str) -> CredentialState {
+    let database = SqlStores::open(database).await.unwrap();
+    let stores = database.stores();
+    let account = stores.accounts.find_by_did(&Did::parse(did).unwrap()).await.unwrap().unwrap();
+    let connection = stores.connections.find(account.id, &Platform::atproto(), did).await.unwrap().unwrap();
+    let credential = stores.credentials.find(connection.id).await.unwrap().unwrap();
+    database.close().await;
+    credential.state
 }
 
 fn copy_folder(from: &Path, to: &Path) {

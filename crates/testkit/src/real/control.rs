@@ -63,6 +63,11 @@ impl RealNetwork {
         self.control_call("POST", "/fault", &parameters).await;
     }
 
+    /// The faults that were laid, as `{path, mode, times, …}`; `times` counts down to 0.
+    pub async fn faults(&self) -> Vec<Value> {
+        self.control_call("GET", "/fault", &[]).await.as_array().cloned().unwrap_or_default()
+    }
+
     /// Takes every fault away.
     pub async fn clear_faults(&self) {
         self.control_call("DELETE", "/fault", &[]).await;

@@ -38,6 +38,16 @@ impl RealNetwork {
         .await
     }
 
+    /// Waits until every fault that was laid on a path has met its requests: they have arrived, if not been answered.
+    pub async fn await_faults_met(&self, path: &str) {
+        eventually(&format!("requests for the faults of {path}"), async || {
+            let faults = self.faults().await;
+            let open = faults.iter().any(|fault| fault["path"] == path && fault["times"].as_u64() != Some(0));
+            if open { Err(Value::Array(faults)) } else { Ok(()) }
+        })
+        .await;
+    }
+
     /// The grants of an account, as soon as there are exactly this many.
     pub async fn await_grants(&self, did: &str, count: usize) -> Vec<Value> {
         eventually(&format!("{count} grants of {did}"), async || {
