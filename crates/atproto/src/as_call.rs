@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 
 use crate::client_identity::ClientIdentity;
+use crate::echo::without_echo;
 use crate::servers::Servers;
 
 /// Calls authorization servers. Cheap to clone.
@@ -79,13 +80,14 @@ impl AsCaller {
                 assertion_jti: self.fresh(),
             });
             exchange.sign(&mut request, peer.dpop_key, now, self.fresh(), None).map_err(AsCallError::Unsignable)?;
+            let sent = request.body().clone();
             let answer = self.http.send(request, purpose).await?;
             let clock_moved = self.servers.learn(origin, answer.headers());
             match exchange.observe(&answer).map_err(AsCallError::NonceLoop)? {
                 NonceStep::Retry => {}
                 NonceStep::Done
                     if clock_moved && exchange.attempts() < DpopExchange::MAX_ATTEMPTS && blames_the_time(&answer) => {}
-                NonceStep::Done => return Ok(answer),
+                NonceStep::Done => return Ok(without_echo(answer, &sent)),
             }
         }
     }

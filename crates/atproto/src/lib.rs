@@ -6,6 +6,7 @@ mod atproto;
 mod client_identity;
 mod config;
 mod discovery;
+mod echo;
 mod encoding;
 pub mod identity;
 mod login;

@@ -5,6 +5,7 @@
 
 mod hostile_http;
 mod rows_hostile_servers;
+mod rows_leakage;
 mod rows_login;
 mod rows_proxy;
 mod rows_sessions;
