@@ -3,10 +3,13 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod first_start;
 mod hostile_http;
+mod rows_flood;
 mod rows_hostile_servers;
 mod rows_leakage;
 mod rows_login;
 mod rows_proxy;
 mod rows_sessions;
+mod streaming;
 mod support;
