@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bowerbird_testkit::actors::Visitor;
 use bowerbird_testkit::fault::endpoint;
-use bowerbird_testkit::real::{NetworkOptions, RealNetwork};
+use bowerbird_testkit::real::{NetworkOptions, RealAccount, RealNetwork};
 use bowerbird_testkit::server::{BowerbirdProcess, ServerOptions};
 use serde_json::Value;
 
@@ -73,6 +73,28 @@ async fn real_confidential_client_keeps_each_grant_with_the_key_it_began_with() 
     assert_eq!(kids(&server).await, [second]);
     network.forget_client(&client_id, &jwks).await;
     expect_one_refresh(&network, &mut bob, "bob.test").await;
+
+    // A browser that the PDS remembers comes back without a question: only confidential clients are trusted so far.
+    let jar = folder.path().join("browser.json");
+    let remembering = network.browser().remembering(&jar);
+    let carla = network.account("carla.test").clone();
+    let mut visitor = server.visitor();
+    let _home = visitor.login_at_real(&remembering, &carla).await.expect_status(303);
+    let wrong = RealAccount { password: "not asked for".to_owned(), ..carla.clone() };
+    let _home = visitor.login_at_real(&remembering, &wrong).await.expect_status(303);
+    network.await_grants(&carla.did, 1).await; // the newer one; the older one was given back
+    assert_eq!(visitor.get(GET_SESSION).await.expect_status(200).json()["did"], carla.did.as_str());
+
+    // By Chromium.
+    if RealNetwork::chromium_available() {
+        let mut visitor = server.visitor();
+        let _home = visitor.login_at_real(&network.chromium(), &carla).await.expect_status(303);
+        assert_eq!(visitor.get(GET_SESSION).await.expect_status(200).json()["did"], carla.did.as_str());
+        let page = visitor.start_login("alice.test").await;
+        let denied = network.chromium().deny(&page, network.account("alice.test")).await;
+        assert!(visitor.finish_login(&denied).await.expect_status(400).text().contains("access_denied"));
+        assert_eq!(visitor.session().await.json()["did"], carla.did.as_str(), "a denial leaves the session as it is");
+    }
 
     // Signing out, with an assertion too.
     network.clear_log().await;
