@@ -35,6 +35,9 @@ pub(crate) struct NetworkFacts {
     pub(crate) pds: String,
     /// Base URL of the `AppView`.
     pub(crate) appview: Option<String>,
+    /// The DID of the `AppView`, which calls name in `atproto-proxy`.
+    #[serde(rename = "appviewDid")]
+    pub(crate) appview_did: Option<String>,
     /// Base URL of the control server, which reads the request log and sets faults.
     pub(crate) control: String,
     /// The accounts by handle.
@@ -59,7 +62,7 @@ struct Databases {
 impl Testnet {
     /// Installs the test network unless this very version of it is there. The first time takes about a minute.
     pub(crate) fn install(ui: &Ui, workspace: &Workspace) -> Result<Self> {
-        tools::ensure(ui, &[tools::COMPILER])?;
+        tools::ensure(ui, &[tools::TESTNET])?;
         let folder = workspace.testnet();
         let mut setup = Command::new(workspace.root.join("testnet/setup.sh"));
         exec::quietly(ui, "test network (the first time: 620 MB, about a minute)", setup.arg(&folder))?;

@@ -23,8 +23,10 @@ pub(crate) const CHROMIUM: &[Tool] = &[Tool {
     purpose: "browser tests",
 }];
 
-/// What compiles the test network's one native module.
-pub(crate) const COMPILER: &[Tool] = &[
+/// What installs the test network and compiles its one native module.
+pub(crate) const TESTNET: &[Tool] = &[
+    Tool { programs: &["node"], package: "nodejs", purpose: "the test network" },
+    Tool { programs: &["npm"], package: "npm", purpose: "the test network" },
     Tool { programs: &["python3"], package: "python3", purpose: "the test network" },
     Tool { programs: &["make"], package: "make", purpose: "the test network" },
     Tool { programs: &["g++"], package: "g++", purpose: "the test network" },
@@ -35,6 +37,10 @@ pub(crate) const BENCH: &[Tool] = &[
     Tool { programs: &["wrk"], package: "wrk", purpose: "load in the bench" },
     Tool { programs: &["nginx", "/usr/sbin/nginx"], package: "nginx-light", purpose: "the bench's yardstick" },
 ];
+
+/// The database of several instances, for the tests of its stores.
+pub(crate) const POSTGRESQL: &[Tool] =
+    &[Tool { programs: &["/usr/lib/postgresql"], package: "postgresql", purpose: "tests of the stores" }];
 
 /// What the `AppView` stores its records in.
 pub(crate) const APPVIEW: &[Tool] = &[

@@ -88,13 +88,18 @@ pub(crate) fn environment(network: &Network, port: u16) -> Vec<(&'static str, St
     let facts = &network.facts;
     let hosts = [Some(&facts.plc), Some(&facts.pds), facts.appview.as_ref()];
     let allowed: Vec<&str> = hosts.iter().flatten().filter_map(|url| url.strip_prefix("http://")).collect();
-    vec![
+    let mut variables = vec![
         ("BOWERBIRD_BASE_URL", format!("http://127.0.0.1:{port}")),
         ("BOWERBIRD_LISTEN", format!("127.0.0.1:{port}")),
         ("BOWERBIRD_PLC_URL", facts.plc.clone()),
         ("BOWERBIRD_HANDLE_RESOLVER_URL", facts.pds.clone()),
         ("BOWERBIRD_EGRESS_ALLOW", allowed.join(",")),
-    ]
+    ];
+    if let Some(did) = &facts.appview_did {
+        // The services that may be called by default are those of the public network; here is another one in their place.
+        variables.push(("BOWERBIRD_PROXY_SERVICES", did.clone()));
+    }
+    variables
 }
 
 fn tell(ui: &Ui, network: &Network, port: u16, wanted: u16, folder: &Path) {

@@ -1,5 +1,7 @@
 //! What is measured, as data: a new case is a row here, and a new way to measure is an arm in `runner.rs`.
 
+use serde::Serialize;
+
 /// One figure of the bench.
 pub(super) struct Case {
     /// Its short name, stable for scripts.
@@ -60,9 +62,59 @@ impl Bound {
             Self::AtMost(limit) => figure <= limit,
         }
     }
+
+    /// The same bound, moved outwards by a share of itself.
+    fn widened(self, share: f64) -> Self {
+        match self {
+            Self::AtLeast(limit) => Self::AtLeast(limit * (1.0 - share)),
+            Self::AtMost(limit) => Self::AtMost(limit * (1.0 + share)),
+        }
+    }
+}
+
+/// What a figure says about its bound.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum Verdict {
+    Pass,
+    /// Missed, by no more than a busy machine explains.
+    Near,
+    Miss,
+}
+
+/// How strictly figures of speed are judged; sizes and memory are always judged exactly.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Judgement {
+    /// The bounds as they stand.
+    Exact,
+    /// For a machine that does other things too: only a miss by more than [`ALLOWANCE`] counts.
+    Lenient,
+}
+
+/// How far, as a share of its bound, a figure of speed may miss it under [`Judgement::Lenient`].
+pub(super) const ALLOWANCE: f64 = 0.4;
+
+impl Judgement {
+    pub(super) fn verdict(self, measure: Measure, bound: Bound, figure: f64) -> Verdict {
+        if bound.holds(figure) {
+            Verdict::Pass
+        } else if self == Self::Lenient && measure.is_of_speed() && bound.widened(ALLOWANCE).holds(figure) {
+            Verdict::Near
+        } else {
+            Verdict::Miss
+        }
+    }
 }
 
 impl Measure {
+    /// Whether the figure depends on what else the machine does.
+    fn is_of_speed(self) -> bool {
+        match self {
+            Self::ThroughputRatio { .. } | Self::LatencyAdded { .. } | Self::CpuPerCall(_) | Self::Ready => true,
+            Self::IdleMemory | Self::LoadedMemory | Self::ProgramSize => false,
+        }
+    }
+
     /// The unit of the figure; empty for a ratio.
     pub(super) fn unit(self) -> &'static str {
         match self {
@@ -147,5 +199,19 @@ mod tests {
     fn a_bound_includes_its_limit() {
         assert!(Bound::AtLeast(0.7).holds(0.7) && !Bound::AtLeast(0.7).holds(0.69));
         assert!(Bound::AtMost(2.0).holds(2.0) && !Bound::AtMost(2.0).holds(2.01));
+    }
+
+    #[test]
+    fn a_busy_machine_excuses_speed_within_limits_and_never_a_size() {
+        let ratio = Measure::ThroughputRatio { ours: Target::Session, reference: Target::EmptyRoute };
+        let lenient = |measure, bound, figure| Judgement::Lenient.verdict(measure, bound, figure);
+        assert_eq!(lenient(ratio, Bound::AtLeast(0.70), 0.70), Verdict::Pass);
+        assert_eq!(lenient(ratio, Bound::AtLeast(0.70), 0.43), Verdict::Near);
+        assert_eq!(lenient(ratio, Bound::AtLeast(0.70), 0.41), Verdict::Miss);
+        assert_eq!(lenient(Measure::Ready, Bound::AtMost(50.0), 69.0), Verdict::Near);
+        assert_eq!(lenient(Measure::Ready, Bound::AtMost(50.0), 71.0), Verdict::Miss);
+        assert_eq!(lenient(Measure::IdleMemory, Bound::AtMost(25.0), 25.1), Verdict::Miss);
+        assert_eq!(Judgement::Exact.verdict(ratio, Bound::AtLeast(0.70), 0.69), Verdict::Miss);
+        assert_eq!(lenient(ratio, Bound::AtLeast(0.70), f64::NAN), Verdict::Miss);
     }
 }

@@ -1,4 +1,7 @@
-//! `cargo xtask check-docs`: the book without its builder: every page is listed, and every link leads to a file.
+//! `cargo xtask check-docs`: the book without its builder: every page is listed, every link leads to a file, and the
+//! page of error codes has exactly those that the program can answer.
+
+mod error_codes;
 
 use crate::ui::Ui;
 use crate::workspace::Workspace;
@@ -32,6 +35,7 @@ pub(crate) fn run(ui: &Ui, workspace: &Workspace) -> Result<bool> {
             }
         }
     }
+    faults.extend(error_codes::faults(workspace)?);
     for fault in &faults {
         ui.line(fault);
     }

@@ -1,5 +1,7 @@
 //! `cargo xtask gen`: the reference pages, made by the program that they describe.
 
+mod http_api;
+
 use crate::exec;
 use crate::ui::Ui;
 use crate::workspace::Workspace;
@@ -11,8 +13,12 @@ use std::process::Command;
 const PAGES: &[(&str, &str)] = &[
     ("configuration", "docs/src/reference/configuration.md"),
     ("cli", "docs/src/reference/cli.md"),
-    ("openapi", "docs/src/reference/openapi.json"),
+    ("openapi", OPENAPI),
 ];
+
+const OPENAPI: &str = "docs/src/reference/openapi.json";
+/// Made from the `OpenAPI` document, for people.
+const HTTP_API: &str = "docs/src/reference/http-api.md";
 
 /// What `gen` is asked.
 #[derive(clap::Args)]
@@ -85,6 +91,9 @@ fn generated(ui: &Ui, workspace: &Workspace, build: Build) -> Result<Vec<(PathBu
         anyhow::ensure!(!text.trim().is_empty(), "`bowerbird generate {name}` printed nothing");
         text.truncate(text.trim_end().len());
         text.push('\n');
+        if *page == OPENAPI {
+            pages.push((workspace.root.join(HTTP_API), http_api::page(&text)?));
+        }
         pages.push((workspace.root.join(page), text));
     }
     Ok(pages)
