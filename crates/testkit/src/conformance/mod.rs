@@ -1,6 +1,6 @@
 //! The contract of `bowerbird_core::ports::stores`, as properties that every implementation must have.
 //!
-//! ```ignore
+//! ```text
 //! bowerbird_testkit::conformance_tests!(make_stores);
 //!
 //! /// Empty stores, and whatever must live as long as they are used. None skips the test.
@@ -57,6 +57,8 @@ macro_rules! conformance_properties {
                 a_state_is_all_that_set_state_changes,
                 counts_are_by_reason_and_by_client_key,
                 removing_is_told_once,
+                removing_takes_only_what_was_seen,
+                a_removal_never_takes_a_racing_login_along,
             }
             leases {
                 one_of_many_begins,
