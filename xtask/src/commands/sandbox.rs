@@ -120,6 +120,9 @@ fn tell(ui: &Ui, network: &Network, port: u16, wanted: u16, folder: &Path) {
     if let Some(appview) = &facts.appview {
         ui.line(format_args!("AppView    {appview}"));
     }
+    if let Some(did) = &facts.appview_did {
+        ui.line(format_args!("           (atproto-proxy: {did}#bsky_appview)"));
+    }
     ui.line(format_args!("control    {}/info", facts.control));
     ui.line(format_args!("logs       {}", folder.display()));
     ui.line("\nOpen the first address and sign in with one of the handles. Ctrl-C ends it all.");
