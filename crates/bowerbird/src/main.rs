@@ -17,7 +17,13 @@ use commands::{Failure, accounts, config_show, doctor, generate, keys, serve};
 use load::Environment;
 use printer::Printer;
 
+/// A proxied call makes many small allocations that are freed on another thread; this allocator is a tenth faster at that
+/// than the system's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
+    hardening::use_small_pages();
     let environment = Environment::read();
     let (cli, flags) = match cli::parse(std::env::args_os()) {
         Ok(parsed) => parsed,
