@@ -5,6 +5,7 @@
 
 mod first_start;
 mod hostile_http;
+mod refresh_faults;
 mod rows_flood;
 mod rows_hostile_servers;
 mod rows_leakage;
