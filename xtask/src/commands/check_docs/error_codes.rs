@@ -11,7 +11,15 @@ const SOURCES: &[&str] = &["crates/server/src", "crates/atproto/src/login", "cra
 /// Where the reasons of `needs_reauth` are.
 const REASONS: &str = "crates/core/src/credential.rs";
 /// What stands right before a code, in any wrapping of the line.
-const MAKERS: &[&str] = &["bad_request(", "forbidden(", "ApiError::new(", "Self::new("];
+const MAKERS: &[&str] = &[
+    "bad_request(",
+    "forbidden(",
+    "ApiError::new(",
+    "Self::new(",
+    "fault(",
+    "into_answer(",
+    "ERROR_HEADER, HeaderValue::from_static(",
+];
 
 /// What the page lacks, and what it explains although nothing answers it.
 pub(super) fn faults(workspace: &Workspace) -> Result<Vec<String>> {
@@ -46,7 +54,7 @@ fn codes_of(source: &str) -> BTreeSet<String> {
     for maker in MAKERS {
         for (at, _) in source.match_indices(maker) {
             let arguments = &source[at + maker.len()..];
-            // The code is the first text, after a status at most.
+            // The code is the first text, after a status and the name of a body at most.
             let code = arguments.split('"').nth(1).filter(|_| first_text_is_near(arguments));
             codes.extend(code.filter(|code| is_code(code)).map(str::to_owned));
         }
@@ -63,7 +71,7 @@ fn codes_of(source: &str) -> BTreeSet<String> {
 
 fn first_text_is_near(arguments: &str) -> bool {
     let before = arguments.split('"').next().unwrap_or_default().trim();
-    before.is_empty() || (before.ends_with(',') && before.matches(',').count() == 1 && !before.contains(';'))
+    before.is_empty() || (before.ends_with(',') && before.matches(',').count() <= 2 && !before.contains(';'))
 }
 
 /// Whether `fn name_` or `fn ` stands before.
@@ -101,6 +109,8 @@ mod tests {
     fn finds_codes_where_errors_are_made() {
         assert_eq!(found(r#"ApiError::bad_request("one", "Some words")"#), ["one"]);
         assert_eq!(found("ApiError::new(StatusCode::NOT_FOUND,\n    \"two_words\",\n \"x\")"), ["two_words"]);
+        assert_eq!(found(r#"fault(StatusCode::UNAUTHORIZED, BODY, "three")"#), ["three"]);
+        assert_eq!(found(r#"insert(ERROR_HEADER, HeaderValue::from_static("four"));"#), ["four"]);
         assert_eq!(found(r#"ApiError::new(status, code, error.to_string()).with_field("reason", x)"#), [""; 0]);
         assert_eq!(found(r#"#[cfg(test)] mod tests { bad_request("x", "y") }"#), [""; 0]);
     }
