@@ -243,9 +243,10 @@ impl LoginParts {
         let (connection, granted) = match kept {
             Ok(kept) => kept,
             Err(fault) => {
-                if new {
-                    // Nothing half-stored: this login made the row. If that fails too, an account without a
-                    // credential stays, which the next login completes.
+                // Nothing half-stored: this login made the row. If that fails too, an account without a credential
+                // stays, which the next login completes. Another login of the same account may have been faster with
+                // the rest: what it stored is its own.
+                if new && self.has_no_grant(&account).await {
                     let _removed = self.stores.accounts.remove(account.id).await;
                 }
                 return Err(fault);
@@ -263,6 +264,15 @@ impl LoginParts {
             purpose: pending.purpose.clone(),
             return_to: pending.return_to.clone(),
         })
+    }
+
+    /// Whether it is certain that the account holds no grant.
+    async fn has_no_grant(&self, account: &Account) -> bool {
+        match self.stores.connections.find(account.id, &Platform::atproto(), account.did.as_str()).await {
+            Ok(Some(connection)) => matches!(self.vault.standing(connection.id).await, Ok(None)),
+            Ok(None) => true,
+            Err(_) => false,
+        }
     }
 }
 

@@ -237,3 +237,33 @@ async fn row_11_repeated_and_wrapped_parameters_are_refused() {
     visitor.finish_login(&callback).await.must_be(303);
     house.assert_sound().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn first_logins_of_one_account_side_by_side_do_not_take_each_other_down() {
+    const SIDE_BY_SIDE: usize = 16;
+    let house = House::open().await;
+    for number in 0..6 {
+        let account = house.network.add_account(&format!("new{number}.test"));
+        let logins = (0..SIDE_BY_SIDE).map(async |_| {
+            let mut visitor = house.server.visitor();
+            let callback = house.approved(&mut visitor, &account.did).await;
+            (visitor, callback)
+        });
+        let ready = futures_util::future::join_all(logins).await;
+        let ends = ready.into_iter().map(async |(mut visitor, callback)| {
+            let status = visitor.finish_login(&callback).await.status;
+            (visitor, status)
+        });
+        let ended = futures_util::future::join_all(ends).await;
+        let statuses: Vec<u16> = ended.iter().map(|(_, status)| *status).collect();
+        // One that finds no gap may be told to try again; what the others have stored must stay.
+        assert!(statuses.iter().all(|status| matches!(status, 303 | 503)), "{statuses:?}");
+        assert!(statuses.contains(&303), "{statuses:?}");
+        for (mut visitor, _) in ended.into_iter().filter(|(_, status)| *status == 303) {
+            visitor.session().await.must_be(200);
+        }
+    }
+    let accounts = house.accounts();
+    assert!(accounts.len() == 6 && accounts.iter().all(|(_, status)| status == "ok"), "{accounts:?}");
+    house.assert_sound().await;
+}
