@@ -27,7 +27,7 @@ pub use config::{AtprotoConfig, AtprotoConfigError, AtprotoPorts};
 pub use discovery::DiscoveryError;
 pub use identity::{Identities, Identity, IdentityError, ResolverMode};
 pub use login::{
-    FinishLoginError, FinishLoginFault, FinishedLogin, LOGIN_LIFE_SECONDS, Logins, ReleaseError, StartLogin,
+    FinishLoginError, FinishLoginFault, FinishedLogin, LOGIN_LIFE_SECONDS, Logins, ReleaseError, SeenGrant, StartLogin,
     StartLoginError, StartedLogin,
 };
 pub use oauth_client::{

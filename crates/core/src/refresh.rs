@@ -2,7 +2,7 @@
 //!
 //! A refresh is due at 80 % of the token's life (with jitter, by the sweep), and on checkout when less than 20 % or
 //! 60 s is left, whichever comes first. A token that still has life may be used while a refresh is under way or in
-//! doubt.
+//! doubt, and after the answer of a refresh was lost for good.
 
 use crate::{CredentialState, NeedsReauth, Timestamp};
 
@@ -31,6 +31,9 @@ pub enum RefreshDecision {
     WaitUntil(Timestamp),
     /// The outcome of an earlier refresh is unknown and its quiet time is over: send the same token once more.
     Recover,
+    /// Use the access token while it lasts; after that only the person can repair it, and should be asked to now. When
+    /// the access token is refused, this is [`RefreshDecision::Reauth`].
+    UseUntilEnd(NeedsReauth),
     /// Only the person can repair it.
     Reauth(NeedsReauth),
 }
@@ -46,6 +49,9 @@ pub fn decide(
     let life = expires_at.millis_since(issued_at).max(0);
     let usable = expires_at.plus_millis(-(life / 5).min(USABLE_MARGIN_SECONDS * 1000)) > now;
     match state {
+        CredentialState::NeedsReauth(reason) if usable && leaves_the_access_token(*reason) => {
+            RefreshDecision::UseUntilEnd(*reason)
+        }
         CredentialState::NeedsReauth(reason) => RefreshDecision::Reauth(*reason),
         CredentialState::Ok if !is_due(issued_at, expires_at, now) => RefreshDecision::Fresh,
         CredentialState::Ok if !has_refresh_token && usable => RefreshDecision::Fresh,
@@ -66,6 +72,21 @@ pub fn is_due(issued_at: Timestamp, expires_at: Timestamp, now: Timestamp) -> bo
     let life = expires_at.millis_since(issued_at).max(0);
     let left = expires_at.millis_since(now);
     left < (life / 5) || left < (life / 2).min(DUE_SECONDS * 1000)
+}
+
+/// Whether the access token at hand may still be good although the grant is beyond repair (REFRESH step 6): the answer
+/// that is lost took the refresh token with it, and perhaps nothing else. Every other reason speaks about the grant
+/// itself, or about tokens that must not be used.
+const fn leaves_the_access_token(reason: NeedsReauth) -> bool {
+    match reason {
+        NeedsReauth::LostResponse => true,
+        NeedsReauth::Revoked
+        | NeedsReauth::IssuerChanged
+        | NeedsReauth::SubjectMismatch
+        | NeedsReauth::ScopeLost
+        | NeedsReauth::NoRefreshToken
+        | NeedsReauth::Unreadable => false,
+    }
 }
 
 fn after_quiet(quiet_until: Timestamp, usable: bool, now: Timestamp) -> RefreshDecision {
@@ -127,17 +148,52 @@ mod tests {
         assert_eq!(decide(&state, T0, at(3600), true, at(60)), RefreshDecision::Recover);
     }
 
+    #[test]
+    fn after_a_lost_response_the_access_token_is_used_to_its_end() {
+        let with = |reason, now| decide(&CredentialState::NeedsReauth(reason), T0, at(3600), true, at(now));
+        for now in [0, 3000, 3589] {
+            let decision = with(NeedsReauth::LostResponse, now);
+            assert_eq!(decision, RefreshDecision::UseUntilEnd(NeedsReauth::LostResponse), "never due, either");
+        }
+        for now in [3590, 3600, 99_999] {
+            assert_eq!(with(NeedsReauth::LostResponse, now), RefreshDecision::Reauth(NeedsReauth::LostResponse));
+        }
+        for reason in NeedsReauth::ALL.into_iter().filter(|reason| *reason != NeedsReauth::LostResponse) {
+            for now in [0, 3000, 3600] {
+                assert_eq!(with(reason, now), RefreshDecision::Reauth(reason));
+            }
+        }
+    }
+
+    fn states() -> impl Strategy<Value = CredentialState> {
+        prop_oneof![
+            Just(CredentialState::Ok),
+            Just(CredentialState::Refreshing { lease_until: at(120), intent_at: T0 }),
+            Just(CredentialState::Unknown { intent_at: T0 }),
+            proptest::sample::select(NeedsReauth::ALL.to_vec()).prop_map(CredentialState::NeedsReauth),
+        ]
+    }
+
     proptest! {
         #[test]
-        fn a_token_past_its_end_is_never_handed_out(life in 0i64..100_000, now in -1000i64..200_000, refresh: bool, which in 0u8..3) {
-            let state = match which {
-                0 => CredentialState::Ok,
-                1 => CredentialState::Refreshing { lease_until: at(120), intent_at: T0 },
-                _ => CredentialState::Unknown { intent_at: T0 },
-            };
+        fn a_token_past_its_end_is_never_handed_out(life in 0i64..100_000, now in -1000i64..200_000, refresh: bool, state in states()) {
             let decision = decide(&state, T0, at(life), refresh, at(now));
             if now >= life {
-                prop_assert!(!matches!(decision, RefreshDecision::Fresh | RefreshDecision::Due | RefreshDecision::UseWhileWaiting));
+                prop_assert!(!matches!(
+                    decision,
+                    RefreshDecision::Fresh
+                        | RefreshDecision::Due
+                        | RefreshDecision::UseWhileWaiting
+                        | RefreshDecision::UseUntilEnd(_)
+                ));
+            }
+        }
+
+        #[test]
+        fn what_needs_a_person_is_never_refreshed(life in 0i64..100_000, now in -1000i64..200_000, refresh: bool, state in states()) {
+            let decision = decide(&state, T0, at(life), refresh, at(now));
+            if let CredentialState::NeedsReauth(reason) = state {
+                prop_assert!([RefreshDecision::Reauth(reason), RefreshDecision::UseUntilEnd(reason)].contains(&decision));
             }
         }
     }

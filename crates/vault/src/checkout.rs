@@ -88,11 +88,19 @@ impl Vault {
     /// A fresh one that was opened before costs neither a read nor a decryption. While a refresh is due but the access
     /// token still works, waits for the refresh at most [`patience`](crate::VaultConfig::patience), then gives out the
     /// present one. Giving up (dropping the future) never disturbs a refresh.
+    ///
+    /// After the answer of a refresh was lost for good, the present access token is given out until its end, or until a
+    /// server refuses it ([`Vault::checkout_newer`]); [`Vault::standing`] says meanwhile that the person must sign in.
+    ///
+    /// A refresh runs on the runtime of its first caller. A program whose runtime ends must [drain](Vault::drain) first:
+    /// a refresh that is cut off loses its grant.
     pub async fn checkout(&self, connection: ConnectionId) -> Checkout {
         if let Some(opened) = self.0.opened.get(connection) {
             let now = self.0.clock.now();
             match opened.decide(now) {
-                RefreshDecision::Fresh | RefreshDecision::UseWhileWaiting => return Ok(opened.usable),
+                RefreshDecision::Fresh | RefreshDecision::UseWhileWaiting | RefreshDecision::UseUntilEnd(_) => {
+                    return Ok(opened.usable);
+                }
                 // The issuer cannot be asked for a while: no reason to read the row for every call until then.
                 RefreshDecision::Due if self.0.postponed.until(connection, now).is_some() => return Ok(opened.usable),
                 _ => {}
@@ -172,8 +180,8 @@ impl Look<'_> {
     fn next_step(&self) -> NextStep {
         let running = self.vault.0.flights.current(self.record.connection).is_some();
         match self.decide(&self.record.state, self.has_refresh_token()) {
-            RefreshDecision::Reauth(reason) => NextStep::Reauth(reason),
-            RefreshDecision::Fresh if !self.is_refused() => NextStep::HandOut,
+            RefreshDecision::Fresh | RefreshDecision::UseUntilEnd(_) if !self.is_refused() => NextStep::HandOut,
+            RefreshDecision::UseUntilEnd(reason) | RefreshDecision::Reauth(reason) => NextStep::Reauth(reason),
             RefreshDecision::Fresh if !self.has_refresh_token() => NextStep::Reauth(NeedsReauth::NoRefreshToken),
             RefreshDecision::Fresh | RefreshDecision::Due | RefreshDecision::Expired | RefreshDecision::Recover => {
                 NextStep::Refresh
@@ -205,7 +213,7 @@ impl Look<'_> {
                 Some(Ok(opened.usable))
             }
             FlightEnd::Renewed(_) | FlightEnd::Changed => None,
-            FlightEnd::Reauth(reason) => Some(Err(CheckoutError::NeedsReauth(reason))),
+            FlightEnd::Reauth(reason) => Some(self.hand_out_despite(reason).await),
             // The issuer rotated: the present access token is dead, whatever its expiry says.
             FlightEnd::Unsaved(later) => Some(Err(later.into())),
             FlightEnd::Later(later) => Some(self.hand_out_or(later).await),
@@ -235,6 +243,14 @@ impl Look<'_> {
 
     async fn hand_out_or(&self, later: Later) -> Checkout {
         if self.is_usable() { self.hand_out().await } else { Err(later.into()) }
+    }
+
+    /// Not by looking at the row again: the store may not have taken the reason.
+    async fn hand_out_despite(&self, reason: NeedsReauth) -> Checkout {
+        match self.decide(&CredentialState::NeedsReauth(reason), self.has_refresh_token()) {
+            RefreshDecision::UseUntilEnd(_) if !self.is_refused() => self.hand_out().await,
+            _ => Err(CheckoutError::NeedsReauth(reason)),
+        }
     }
 
     async fn hand_out(&self) -> Checkout {

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! A sealed value is `version (1) ‖ nonce (24) ‖ ciphertext ‖ tag (16)`. The associated data ties it to its place;
-//! moved to another row, field, account, generation or cluster, it does not open.
+//! moved to another row, field, account, generation or cluster, or left in a row that names another issuer, audience,
+//! subject or client key (see [`CredentialPlace`](crate::CredentialPlace)), it does not open.
 
 use bowerbird_core::SecretBytes;
 use bowerbird_core::ports::{Entropy, KeyEncryptionKey};
@@ -145,7 +146,7 @@ pub struct Place(Vec<u8>);
 impl Place {
     /// Begins with the version, the kind of value, and the cluster.
     pub fn new(kind: &str, cluster_id: &str) -> Self {
-        Self(Vec::with_capacity(160)).and(b"v1").and(kind.as_bytes()).and(cluster_id.as_bytes())
+        Self(Vec::with_capacity(320)).and(b"v1").and(kind.as_bytes()).and(cluster_id.as_bytes())
     }
 
     /// Adds a part.

@@ -91,6 +91,9 @@ pub struct Standing {
     pub scope: String,
     /// Its generation.
     pub generation: Generation,
+    /// The generation at which the grant began. It stays the same through refreshes, and a login changes it: the name
+    /// of the grant, for [`Vault::remove_granted`].
+    pub granted: Generation,
 }
 
 /// Why a grant was not stored.
@@ -124,6 +127,17 @@ pub enum OpenError {
     Store(#[from] StoreError),
 }
 
+/// Why a stored grant was not removed. It is still there.
+#[derive(Debug, thiserror::Error)]
+pub enum RemoveError {
+    /// Other writers were faster, several times over; try again.
+    #[error("the connection is being changed by others right now; try again")]
+    Contended,
+    /// The keys or the store are not at hand.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+}
+
 impl From<DataKeyError> for OpenError {
     fn from(error: DataKeyError) -> Self {
         match error {
@@ -155,7 +169,7 @@ impl Vault {
         for _ in 0..GRANT_ATTEMPTS {
             let old = self.0.credentials.find(grant.connection).await?;
             let seen = old.as_ref().map(|record| record.generation);
-            let record = self.seal_grant(&grant, &key, seen.map_or(Generation::FIRST, Generation::next));
+            let record = self.seal_grant(&grant, &key, seen.map_or_else(|| self.unused_generation(), Generation::next));
             if self.0.credentials.replace(&record, seen).await? == Cas::Stale {
                 continue;
             }
@@ -178,19 +192,49 @@ impl Vault {
         }
     }
 
-    /// Removes a stored grant and returns it, opened, for the caller to revoke at its issuer; None when there was
-    /// none or it cannot be opened. When the keys or the store are not at hand, nothing is removed.
-    pub async fn remove(&self, connection: ConnectionId) -> Result<Option<OpenedGrant>, OpenError> {
+    /// Removes a stored grant, whichever it is, and returns it, opened, for the caller to revoke at its issuer; None
+    /// when there was none or it cannot be opened. When the keys or the store are not at hand, nothing is removed.
+    pub async fn remove(&self, connection: ConnectionId) -> Result<Option<OpenedGrant>, RemoveError> {
+        self.remove_where(connection, |_| true).await
+    }
+
+    /// The same, but only the grant that began at the generation `granted` (see [`Standing::granted`]): a login that
+    /// came after the caller looked is left alone. A refresh in between changes nothing about whose grant it is, and
+    /// the tokens that it brought are the ones that are returned.
+    pub async fn remove_granted(
+        &self,
+        connection: ConnectionId,
+        granted: Generation,
+    ) -> Result<Option<OpenedGrant>, RemoveError> {
+        self.remove_where(connection, |record| record.fields.granted_generation == granted).await
+    }
+
+    async fn remove_where(
+        &self,
+        connection: ConnectionId,
+        is_meant: impl Fn(&CredentialRecord) -> bool + Send,
+    ) -> Result<Option<OpenedGrant>, RemoveError> {
         self.wait_for_flight(connection).await;
-        let Some(record) = self.0.credentials.find(connection).await? else { return Ok(None) };
-        let opened = match self.open_record(&record).await {
-            Ok(opened) => Some(opened),
-            Err(OpenError::Unreadable(_)) => None,
-            Err(error) => return Err(error),
-        };
-        self.0.credentials.remove(connection).await?;
-        self.forget(connection);
-        Ok(opened)
+        for _ in 0..GRANT_ATTEMPTS {
+            let Some(record) = self.0.credentials.find(connection).await.map_err(OpenError::from)? else {
+                return Ok(None);
+            };
+            if !is_meant(&record) {
+                return Ok(None);
+            }
+            let opened = match self.open_record(&record).await {
+                Ok(opened) => Some(opened),
+                Err(OpenError::Unreadable(_)) => None,
+                Err(error) => return Err(error.into()),
+            };
+            // What is removed is what was opened: a grant or tokens that came in between would be lost unrevoked.
+            let removed = self.0.credentials.remove(connection, record.generation).await;
+            self.forget(connection);
+            if removed.map_err(OpenError::from)? == Cas::Done {
+                return Ok(opened);
+            }
+        }
+        Err(RemoveError::Contended)
     }
 
     /// Tells where a credential stands without opening it; None when there is none.
@@ -201,12 +245,28 @@ impl Vault {
             expires_at: record.tokens.access_expires_at,
             scope: record.tokens.scope,
             generation: record.generation,
+            granted: record.fields.granted_generation,
         }))
+    }
+
+    /// Where to begin counting when there is no row: not at one, or a grant after a removal would repeat the generations
+    /// of the removed one, and the late answer of that one's refresh would overwrite it. The time in milliseconds is
+    /// above every generation that came before, as long as a connection has less than one refresh a millisecond.
+    fn unused_generation(&self) -> Generation {
+        Generation(self.0.clock.now().as_millis()).max(Generation::FIRST)
     }
 
     fn seal_grant(&self, grant: &NewGrant, key: &SealingKey, generation: Generation) -> CredentialRecord {
         let now = self.0.clock.now();
-        let place = self.place(grant.account, grant.connection);
+        let place = CredentialPlace {
+            cluster_id: &self.0.config.cluster_id,
+            account: grant.account,
+            connection: grant.connection,
+            issuer: &grant.issuer,
+            audience: &grant.audience,
+            subject: grant.subject.as_str(),
+            client_kid: grant.client_kid.as_deref(),
+        };
         let fields = SealedFields {
             dpop_key: place.seal(key, CredentialField::DpopKey, generation, grant.dpop_key.expose(), &*self.0.entropy),
             granted_generation: generation,
@@ -262,7 +322,7 @@ impl Vault {
         record: &CredentialRecord,
     ) -> Result<(OpenedGrant, Arc<SealingKey>), OpenError> {
         let key = self.0.data_keys.for_opening(record.account).await?;
-        let place = self.place(record.account, record.connection);
+        let place = self.place(record);
         let text = |field, sealed: &[u8]| {
             let bytes = place.open(&key, field, record.generation, sealed)?;
             std::str::from_utf8(bytes.expose()).map(Secret::new).map_err(|_| Unreadable)
@@ -286,8 +346,8 @@ impl Vault {
         Ok((grant, key))
     }
 
-    pub(crate) fn place(&self, account: AccountId, connection: ConnectionId) -> CredentialPlace<'_> {
-        CredentialPlace { cluster_id: &self.0.config.cluster_id, account, connection }
+    pub(crate) fn place<'a>(&'a self, record: &'a CredentialRecord) -> CredentialPlace<'a> {
+        CredentialPlace::of(&self.0.config.cluster_id, record)
     }
 }
 

@@ -24,7 +24,7 @@ mod vault;
 pub use checkout::{CheckoutError, UsableCredential};
 pub use credential_seal::{CredentialField, CredentialPlace};
 pub use data_keys::DataKeyError;
-pub use grants::{GrantError, Granted, NewGrant, OpenError, OpenedGrant, Standing};
+pub use grants::{GrantError, Granted, NewGrant, OpenError, OpenedGrant, RemoveError, Standing};
 pub use login_seal::LoginSealError;
 pub use seals::{OpenedSeal, PurposeSeals, SealCache, SealError, SealPayload, SealRing, SealRingError};
 pub use vault::{Drained, Vault, VaultConfig, VaultHealth};

@@ -15,7 +15,7 @@ use bowerbird_vault::Vault;
 
 pub use error::{FinishLoginError, FinishLoginFault, StartLoginError};
 pub use finish::FinishedLogin;
-pub use release::ReleaseError;
+pub use release::{ReleaseError, SeenGrant};
 pub use start::{StartLogin, StartedLogin};
 
 use crate::allowed_servers::AllowedServers;

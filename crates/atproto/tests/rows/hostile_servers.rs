@@ -287,7 +287,8 @@ async fn row_37_assertions_are_for_the_issuer_short_and_single() {
     world.network.register_client(world.atproto.client.client_id(), metadata);
     let alice = world.network.add_account("alice.test");
     let login = world.sign_in(&alice.did).await;
-    world.atproto.vault.checkout_newer(login.connection.id, bowerbird_core::Generation::FIRST).await.unwrap();
+    let present = world.atproto.vault.standing(login.connection.id).await.unwrap().unwrap().generation;
+    world.atproto.vault.checkout_newer(login.connection.id, present).await.unwrap();
     let pds: Pds = world.network.pds();
     let mut seen = std::collections::HashSet::new();
     for path in [endpoint::PAR, endpoint::TOKEN] {

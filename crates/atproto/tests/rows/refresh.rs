@@ -114,15 +114,50 @@ async fn signing_out_ends_the_grant_at_its_issuer() {
     let world = World::start().await;
     let alice = world.network.add_account("alice.test");
     let login = world.sign_in(&alice.did).await;
-    world.atproto.logins.release(&login.account).await.unwrap();
+    let seen = world.atproto.logins.seen_grant(&login.account).await.unwrap().unwrap();
+    world.atproto.logins.release(seen).await.unwrap();
     let server = world.network.authorization_server();
     world.eventually("the grant is gone", || server.live_grants(&alice.did) == 0).await;
     let error = world.get(&login, GET_SESSION).await.unwrap_err();
     assert_eq!((error.code(), error.status().as_u16()), ("not_connected", 401));
     assert_eq!(world.accounts().await, 1, "the account stays");
-    world.atproto.logins.release(&login.account).await.unwrap();
+    assert_eq!(world.atproto.logins.seen_grant(&login.account).await.unwrap(), None);
+    world.atproto.logins.release(seen).await.unwrap();
     // And the account can come back.
     let again = world.sign_in(&alice.did).await;
     assert_eq!(again.account.id, login.account.id);
     assert_eq!(world.get(&again, GET_SESSION).await.unwrap().status(), 200);
+}
+
+/// A login stores its grant a moment before its device row; whoever signs out in between sees no device.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sign_out_takes_no_grant_that_came_after_it_looked() {
+    let world = World::start().await;
+    let alice = world.network.add_account("alice.test");
+    let login = world.sign_in(&alice.did).await;
+    let seen = world.atproto.logins.seen_grant(&login.account).await.unwrap().unwrap();
+    let newer = world.sign_in(&alice.did).await;
+    assert_eq!(newer.connection.id, login.connection.id);
+    let server = world.network.authorization_server();
+    world.eventually("the login revoked what it replaced", || server.live_grants(&alice.did) == 1).await;
+    world.atproto.logins.release(seen).await.unwrap();
+    assert_eq!(world.get(&newer, GET_SESSION).await.unwrap().status(), 200);
+    assert_eq!(server.live_grants(&alice.did), 1, "nothing was revoked");
+    world.network.assert_clean();
+}
+
+/// A refresh makes new tokens of the same grant: they go, and they are the ones that are revoked.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sign_out_takes_the_tokens_that_a_refresh_brought_meanwhile() {
+    let world = World::start().await;
+    let alice = world.network.add_account("alice.test");
+    let login = world.sign_in(&alice.did).await;
+    let seen = world.atproto.logins.seen_grant(&login.account).await.unwrap().unwrap();
+    world.network.expire_all_access_tokens();
+    assert_eq!(world.get(&login, GET_SESSION).await.unwrap().status(), 200);
+    world.atproto.logins.release(seen).await.unwrap();
+    let server = world.network.authorization_server();
+    world.eventually("the grant is gone", || server.live_grants(&alice.did) == 0).await;
+    assert_eq!(world.get(&login, GET_SESSION).await.unwrap_err().code(), "not_connected");
+    world.network.assert_clean();
 }

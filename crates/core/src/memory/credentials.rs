@@ -86,8 +86,13 @@ impl CredentialStore for MemoryStores {
         Ok(count(live.map(|row| row.client_kid.clone())))
     }
 
-    async fn remove(&self, connection: ConnectionId) -> Result<bool, StoreError> {
-        Ok(self.tables().credentials.remove(&connection).is_some())
+    async fn remove(&self, connection: ConnectionId, seen: Generation) -> Result<Cas, StoreError> {
+        let mut tables = self.tables();
+        if at_generation(&mut tables, connection, seen).is_none() {
+            return Ok(Cas::Stale);
+        }
+        tables.credentials.remove(&connection);
+        Ok(Cas::Done)
     }
 }
 

@@ -139,8 +139,9 @@ pub trait CredentialStore: Send + Sync {
     /// Which client keys live credentials are bound to, with counts (None: public client). Those that need a person are
     /// not live: their next grant takes another key.
     async fn count_by_client_key(&self) -> Result<Vec<(Option<String>, u64)>, StoreError>;
-    /// Removes the row. False when there was none.
-    async fn remove(&self, connection: ConnectionId) -> Result<bool, StoreError>;
+    /// Removes the row if it has the `seen` generation: a login or a refresh that came in between is not taken away by
+    /// somebody who never saw it. Stale when it has another one or is gone.
+    async fn remove(&self, connection: ConnectionId, seen: Generation) -> Result<Cas, StoreError>;
 }
 
 /// Wrapped data keys, one per account.

@@ -127,9 +127,9 @@ impl CredentialStore for Engine {
         rows.iter().map(read).collect()
     }
 
-    async fn remove(&self, connection: ConnectionId) -> Result<bool, StoreError> {
-        let statement = Statement::new("DELETE FROM credentials WHERE connection_id = $1").with(connection);
-        Ok(self.execute(statement).await? > 0)
+    async fn remove(&self, connection: ConnectionId, seen: Generation) -> Result<Cas, StoreError> {
+        let statement = Statement::new("DELETE FROM credentials WHERE connection_id = $1 AND generation = $2");
+        self.execute(statement.with(connection).with(seen.0)).await.map(cas)
     }
 }
 

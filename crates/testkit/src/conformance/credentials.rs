@@ -176,9 +176,65 @@ pub async fn counts_are_by_reason_and_by_client_key(stores: Stores) {
 /// Removing says whether there was something, leaves the connection, and lets a new grant begin.
 pub async fn removing_is_told_once(stores: Stores) {
     let first = granted(&stores, 1).await;
-    assert!(stores.credentials.remove(first.connection).await.unwrap());
-    assert!(!stores.credentials.remove(first.connection).await.unwrap());
+    assert_eq!(stores.credentials.remove(first.connection, first.generation).await.unwrap(), Cas::Done);
+    assert_eq!(stores.credentials.remove(first.connection, first.generation).await.unwrap(), Cas::Stale);
     assert_eq!(stores.credentials.find(first.connection).await.unwrap(), None);
     assert_eq!(stores.connections.list(first.account).await.unwrap().len(), 1);
     assert_eq!(stores.credentials.replace(&first, None).await.unwrap(), Cas::Done);
+}
+
+/// Removing takes only the generation that was seen, whether a refresh or a login made the later one.
+pub async fn removing_takes_only_what_was_seen(stores: Stores) {
+    let first = granted(&stores, 1).await;
+    let connection = first.connection;
+    for seen in [Generation(0), Generation(2), Generation(i64::MAX)] {
+        assert_eq!(stores.credentials.remove(connection, seen).await.unwrap(), Cas::Stale);
+    }
+    assert_eq!(stored(&stores, &first).await, first);
+
+    let state = CredentialState::Ok;
+    let committed = stores.credentials.commit_refresh(connection, Generation(1), &tokens(2), &state).await.unwrap();
+    assert_eq!(committed, Cas::Done);
+    assert_eq!(stores.credentials.remove(connection, Generation(1)).await.unwrap(), Cas::Stale);
+    let login = CredentialRecord { generation: Generation(3), tokens: tokens(3), ..grant(1) };
+    assert_eq!(stores.credentials.replace(&login, Some(Generation(2))).await.unwrap(), Cas::Done);
+    assert_eq!(stores.credentials.remove(connection, Generation(2)).await.unwrap(), Cas::Stale);
+    assert_eq!(stored(&stores, &first).await, login);
+
+    // The state is no part of what was seen.
+    let state = CredentialState::Unknown { intent_at: at(1) };
+    assert_eq!(stores.credentials.set_state(connection, Generation(3), &state).await.unwrap(), Cas::Done);
+    assert_eq!(stores.credentials.remove(connection, Generation(3)).await.unwrap(), Cas::Done);
+    assert_eq!(stores.credentials.find(connection).await.unwrap(), None);
+
+    // Another connection's row of the same generation is not touched.
+    let other = granted(&stores, 2).await;
+    granted(&stores, 3).await;
+    assert_eq!(stores.credentials.remove(connection_id(3), Generation::FIRST).await.unwrap(), Cas::Done);
+    assert_eq!(stored(&stores, &other).await, other);
+}
+
+/// Of a removal and a login at the same moment either the login's grant stays, or there was nothing to replace.
+pub async fn a_removal_never_takes_a_racing_login_along(stores: Stores) {
+    for number in 1..=10 {
+        let first = granted(&stores, number).await;
+        let login = CredentialRecord { generation: Generation(2), tokens: tokens(7), ..grant(number) };
+        let outcomes = race(2, |contender| {
+            let (credentials, login) = (stores.credentials.clone(), login.clone());
+            async move {
+                if contender == 0 {
+                    credentials.replace(&login, Some(Generation(1))).await.unwrap()
+                } else {
+                    credentials.remove(login.connection, Generation(1)).await.unwrap()
+                }
+            }
+        })
+        .await;
+        let left = stores.credentials.find(first.connection).await.unwrap();
+        match outcomes[..] {
+            [Cas::Done, Cas::Stale] => assert_eq!(left, Some(login)),
+            [Cas::Stale, Cas::Done] => assert_eq!(left, None),
+            _ => panic!("{outcomes:?}"),
+        }
+    }
 }

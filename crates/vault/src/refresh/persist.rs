@@ -60,8 +60,9 @@ impl Run<'_> {
             expires_in: tokens.expires_in,
             scope: &grant.scope,
         };
-        let place = self.vault.place(record.account, record.connection);
-        record.tokens = self.vault.seal_tokens(&place, &key, grant.generation, &tokens, sent_at);
+        // To the place of the row as it was opened; a refresh changes none of the columns that are part of it.
+        let sealed = self.vault.seal_tokens(&self.vault.place(&record), &key, grant.generation, &tokens, sent_at);
+        record.tokens = sealed;
 
         let cas = self.commit(&record.tokens, &record.state).await;
         self.vault.0.opened.forget(self.connection);

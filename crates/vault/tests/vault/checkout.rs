@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bowerbird_core::{CredentialState, Generation};
+use bowerbird_core::CredentialState;
 use bowerbird_vault::{CheckoutError, Drained};
 use futures_util::future::join_all;
 
-use super::support::{DUE, EXPIRED, House, Reply, connect, new_grant};
+use super::support::{DUE, EXPIRED, House, Reply, connect, new_grant, nth};
 
 #[tokio::test(start_paused = true)]
 async fn a_fresh_credential_costs_one_read_and_then_none() {
@@ -50,7 +50,7 @@ async fn a_hundred_checkouts_on_two_threads_send_one_refresh_token() {
         tokio::spawn(async move { vault.checkout(connection).await.unwrap().generation })
     });
     for generation in join_all(tasks).await {
-        assert_eq!(generation.unwrap(), Generation(2));
+        assert_eq!(generation.unwrap(), nth(2));
     }
     assert_eq!(*house.issuer.sent.lock(), ["rt-0"]);
 }
@@ -123,13 +123,13 @@ async fn at_most_eight_refreshes_are_in_flight() {
 async fn a_refused_access_token_is_refreshed_once_though_not_due() {
     let house = House::new().await;
     house.vault.checkout(house.connection).await.unwrap();
-    let newer = (0..50).map(|_| house.vault.checkout_newer(house.connection, Generation(1)));
+    let newer = (0..50).map(|_| house.vault.checkout_newer(house.connection, nth(1)));
     for usable in join_all(newer).await {
-        assert_eq!(usable.unwrap().generation, Generation(2));
+        assert_eq!(usable.unwrap().generation, nth(2));
     }
     assert_eq!(house.issuer.sends(), 1);
     // Callers that come late with the same old token get the stored newer one.
-    let late = house.vault.checkout_newer(house.connection, Generation(1)).await.unwrap();
+    let late = house.vault.checkout_newer(house.connection, nth(1)).await.unwrap();
     assert_eq!(late.access_token.expose(), "at-1");
     assert_eq!(house.issuer.sends(), 1);
 }
@@ -137,7 +137,7 @@ async fn a_refused_access_token_is_refreshed_once_though_not_due() {
 #[tokio::test(start_paused = true)]
 async fn a_server_that_refuses_every_access_token_gets_no_flood_of_refreshes() {
     let house = House::new().await;
-    let second = house.vault.checkout_newer(house.connection, Generation(1)).await.unwrap();
+    let second = house.vault.checkout_newer(house.connection, nth(1)).await.unwrap();
     let third = house.vault.checkout_newer(house.connection, second.generation).await;
     assert!(matches!(third, Err(CheckoutError::TryLater { not_before: Some(_), .. })), "{third:?}");
     assert_eq!(house.issuer.sends(), 1);
@@ -151,9 +151,9 @@ async fn a_server_that_refuses_every_access_token_gets_no_flood_of_refreshes() {
 async fn a_refused_access_token_is_never_given_out_again() {
     let house = House::new().await;
     house.issuer.reply(Reply::Unknown);
-    let newer = house.vault.checkout_newer(house.connection, Generation(1)).await;
+    let newer = house.vault.checkout_newer(house.connection, nth(1)).await;
     assert!(matches!(newer, Err(CheckoutError::TryLater { not_before: Some(_), .. })), "{newer:?}");
-    let newer = house.vault.checkout_newer(house.connection, Generation(1)).await;
+    let newer = house.vault.checkout_newer(house.connection, nth(1)).await;
     assert!(matches!(newer, Err(CheckoutError::TryLater { .. })), "{newer:?}");
     assert_eq!(house.issuer.sends(), 1);
 }

@@ -3,11 +3,11 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bowerbird_core::{CredentialState, Generation, NeedsReauth};
+use bowerbird_core::{CredentialState, NeedsReauth};
 use bowerbird_vault::{CheckoutError, VaultHealth};
 use futures_util::future::join_all;
 
-use super::support::{DUE, EXPIRED, Fail, House, Reply};
+use super::support::{DUE, EXPIRED, Fail, House, Reply, nth};
 
 /// Leaves an intent behind and a process that will never hear the answer.
 async fn crash_after_sending(house: &House) {
@@ -31,7 +31,7 @@ async fn after_a_crash_nothing_is_sent_before_the_quiet_time_and_once_after_it()
     }
     house.pass(4);
     let checkouts = join_all((0..20).map(|_| vault.checkout(house.connection))).await;
-    assert!(checkouts.iter().all(|usable| usable.as_ref().is_ok_and(|usable| usable.generation == Generation(2))));
+    assert!(checkouts.iter().all(|usable| usable.as_ref().is_ok_and(|usable| usable.generation == nth(2))));
     assert_eq!(*issuer.sent.lock(), ["rt-0"]);
 }
 
@@ -75,7 +75,7 @@ async fn a_holder_that_answers_late_is_still_right() {
     let (second, issuer) = house.second_instance();
     second.checkout(house.connection).await.unwrap_err();
     house.issuer.release();
-    assert_eq!(paused.await.unwrap().unwrap().generation, Generation(2));
+    assert_eq!(paused.await.unwrap().unwrap().generation, nth(2));
     house.pass(1);
     assert_eq!(second.checkout(house.connection).await.unwrap().access_token.expose(), "at-1");
     assert_eq!((house.issuer.sends(), issuer.sends()), (1, 0));
@@ -106,8 +106,8 @@ async fn another_instance_waits_for_the_row_and_not_for_the_issuer() {
     let waiting = tokio::spawn(async move { second.checkout(connection).await });
     tokio::time::sleep(Duration::from_secs(2)).await;
     house.issuer.release();
-    assert_eq!(waiting.await.unwrap().unwrap().generation, Generation(2));
-    assert_eq!(first.await.unwrap().unwrap().generation, Generation(2));
+    assert_eq!(waiting.await.unwrap().unwrap().generation, nth(2));
+    assert_eq!(first.await.unwrap().unwrap().generation, nth(2));
     assert_eq!((house.issuer.sends(), issuer.sends()), (1, 0));
 }
 
@@ -126,7 +126,7 @@ async fn tokens_that_the_store_refuses_are_kept_until_it_takes_them() {
         house.pass(60);
         tokio::time::sleep(Duration::from_mins(1)).await;
         assert!(matches!(house.vault.checkout(house.connection).await, Err(CheckoutError::TryLater { .. })));
-        assert!(house.vault.checkout_newer(house.connection, Generation(1)).await.is_err());
+        assert!(house.vault.checkout_newer(house.connection, nth(1)).await.is_err());
     }
     assert_eq!(house.issuer.sends(), 1);
     assert!(house.credentials.commit_calls.load(Ordering::SeqCst) > 100, "it goes on trying");
@@ -168,7 +168,7 @@ async fn a_commit_whose_acknowledgement_was_lost_is_recognized() {
     house.credentials.commits.lock().push_back(Fail::After);
     house.vault.checkout(house.connection).await.unwrap_err();
     house.vault.drain(Duration::from_secs(2)).await;
-    assert_eq!(house.row().await.generation, Generation(2));
+    assert_eq!(house.row().await.generation, nth(2));
     assert_eq!(house.vault.checkout(house.connection).await.unwrap().access_token.expose(), "at-1");
     assert_eq!(house.issuer.sends(), 1);
 }

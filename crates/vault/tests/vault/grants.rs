@@ -1,18 +1,20 @@
 //! Storing, replacing and removing grants, and logins under way.
 
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use bowerbird_core::testing::{FixedKeys, SeededEntropy};
 use bowerbird_core::{
     AccountId, AuthorizationRequest, BrowserBinding, Connection, ConnectionId, CredentialState, DeviceSessionId, Did,
-    Generation, LoginPurpose, Platform, Secret, SecretBytes, StateHash, Timestamp,
+    LoginPurpose, Platform, Secret, SecretBytes, StateHash, Timestamp,
 };
-use bowerbird_vault::{CheckoutError, GrantError, LoginSealError, OpenError, Vault};
+use bowerbird_vault::{CheckoutError, GrantError, LoginSealError, OpenError, RemoveError, Vault};
 use futures_util::future::join_all;
 
-use super::support::{DUE, EXPIRED, House, SlowDataKeys, connect, new_grant, vault_on};
+use super::support::{DUE, EXPIRED, House, SlowDataKeys, connect, new_grant, nth, vault_on};
 
 #[tokio::test(start_paused = true)]
 async fn a_grant_opens_to_what_was_granted() {
@@ -20,7 +22,7 @@ async fn a_grant_opens_to_what_was_granted() {
     assert!(house.vault.open(house.connection).await.unwrap().is_none());
     assert!(house.vault.standing(house.connection).await.unwrap().is_none());
     let granted = house.vault.grant(house.grant("at-0", Some("rt-0"))).await.unwrap();
-    assert_eq!(granted.generation, Generation::FIRST);
+    assert_eq!(granted.generation, nth(1));
     assert!(granted.replaced.is_none());
     let grant = house.vault.open(house.connection).await.unwrap().unwrap();
     assert_eq!(grant.access_token.expose(), "at-0");
@@ -29,7 +31,7 @@ async fn a_grant_opens_to_what_was_granted() {
     assert_eq!(grant.client_kid.as_deref(), Some("client-key-1"));
     assert_eq!(grant.state, CredentialState::Ok);
     let standing = house.vault.standing(house.connection).await.unwrap().unwrap();
-    assert_eq!((standing.generation, standing.scope.as_str()), (Generation(1), "atproto transition:generic"));
+    assert_eq!((standing.generation, standing.scope.as_str()), (nth(1), "atproto transition:generic"));
     assert_eq!(house.issuer.sends(), 0);
 }
 
@@ -38,9 +40,9 @@ async fn a_new_grant_replaces_the_old_one_and_returns_it() {
     let house = House::new().await;
     house.vault.checkout(house.connection).await.unwrap();
     let granted = house.vault.grant(house.grant("at-new", Some("rt-new"))).await.unwrap();
-    assert_eq!(granted.generation, Generation(2));
+    assert_eq!(granted.generation, nth(2));
     let replaced = granted.replaced.unwrap();
-    assert_eq!((replaced.access_token.expose(), replaced.generation), ("at-0", Generation(1)));
+    assert_eq!((replaced.access_token.expose(), replaced.generation), ("at-0", nth(1)));
     assert_eq!(replaced.refresh_token.unwrap().expose(), "rt-0");
     // The opened old one is not in the way.
     assert_eq!(house.vault.checkout(house.connection).await.unwrap().access_token.expose(), "at-new");
@@ -51,15 +53,12 @@ async fn a_new_grant_replaces_the_old_one_and_returns_it() {
 async fn an_old_grant_that_cannot_be_opened_does_not_stop_a_login() {
     let house = House::new().await;
     let mut row = house.row().await;
-    row.generation = Generation(2);
+    row.generation = nth(2);
     row.tokens.access_token[30] ^= 1;
-    assert_eq!(
-        house.stores.credentials.replace(&row, Some(Generation(1))).await.unwrap(),
-        bowerbird_core::ports::Cas::Done
-    );
+    assert_eq!(house.stores.credentials.replace(&row, Some(nth(1))).await.unwrap(), bowerbird_core::ports::Cas::Done);
     assert!(matches!(house.vault.open(house.connection).await, Err(OpenError::Unreadable(_))));
     let granted = house.vault.grant(house.grant("at-new", Some("rt-new"))).await.unwrap();
-    assert_eq!(granted.generation, Generation(3));
+    assert_eq!(granted.generation, nth(3));
     assert!(granted.replaced.is_none());
     assert_eq!(house.vault.checkout(house.connection).await.unwrap().access_token.expose(), "at-new");
 }
@@ -69,9 +68,9 @@ async fn racing_logins_all_get_in_with_generations_of_their_own() {
     let house = House::empty().await;
     let grants = (0..4).map(|n| house.vault.grant(house.grant(&format!("at of {n}"), Some(&format!("rt of {n}")))));
     let granted: Vec<_> = join_all(grants).await.into_iter().map(Result::unwrap).collect();
-    let mut generations: Vec<i64> = granted.iter().map(|granted| granted.generation.0).collect();
+    let mut generations: Vec<_> = granted.iter().map(|granted| granted.generation).collect();
     generations.sort_unstable();
-    assert_eq!(generations, [1, 2, 3, 4]);
+    assert_eq!(generations, [nth(1), nth(2), nth(3), nth(4)]);
     // Every grant but the last comes back to somebody, to be revoked.
     assert_eq!(granted.iter().filter(|granted| granted.replaced.is_some()).count(), 3);
 }
@@ -87,7 +86,7 @@ async fn a_login_waits_for_a_refresh_and_gets_its_successor_to_revoke() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     house.issuer.release();
     let granted = login.await.unwrap().unwrap();
-    assert_eq!(granted.generation, Generation(3));
+    assert_eq!(granted.generation, nth(3));
     assert_eq!(granted.replaced.unwrap().refresh_token.unwrap().expose(), "rt-1");
     assert_eq!(house.issuer.sends(), 1);
 }
@@ -131,6 +130,100 @@ async fn a_removal_during_a_refresh_is_not_undone_by_it() {
     assert!(matches!(waiting.await.unwrap(), Err(CheckoutError::NotFound)));
     assert!(house.vault.open(house.connection).await.unwrap().is_none());
     assert_eq!(house.issuer.sends(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removal_of_the_grant_that_was_seen_leaves_a_later_login_alone() {
+    let house = House::new().await;
+    let seen = house.vault.standing(house.connection).await.unwrap().unwrap();
+    assert_eq!(seen.granted, nth(1));
+    house.vault.grant(house.grant("at-new", Some("rt-new"))).await.unwrap();
+    let before = house.row().await;
+    assert!(house.vault.remove_granted(house.connection, seen.granted).await.unwrap().is_none());
+    assert_eq!(house.row().await, before);
+    assert_eq!(house.vault.checkout(house.connection).await.unwrap().access_token.expose(), "at-new");
+    // The new one goes by its own name.
+    let removed = house.vault.remove_granted(house.connection, nth(2)).await.unwrap().unwrap();
+    assert_eq!(removed.refresh_token.unwrap().expose(), "rt-new");
+    assert!(house.vault.remove_granted(house.connection, nth(2)).await.unwrap().is_none());
+    assert!(matches!(house.vault.checkout(house.connection).await, Err(CheckoutError::NotFound)));
+    assert_eq!(house.issuer.sends(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_does_not_rename_the_grant_that_was_seen() {
+    let house = House::new().await;
+    let seen = house.vault.standing(house.connection).await.unwrap().unwrap();
+    house.pass(EXPIRED);
+    house.vault.checkout(house.connection).await.unwrap();
+    let removed = house.vault.remove_granted(house.connection, seen.granted).await.unwrap().unwrap();
+    assert_eq!((removed.generation, removed.refresh_token.unwrap().expose()), (nth(2), "rt-1"));
+    assert!(house.vault.standing(house.connection).await.unwrap().is_none());
+    assert_eq!(house.issuer.sends(), 1);
+}
+
+/// The login's writes land between the removal's look and its own write.
+#[tokio::test(start_paused = true)]
+async fn a_login_between_the_look_and_the_removal_is_not_taken_along() {
+    let house = House::new().await;
+    let mut removal = pin!(house.vault.remove_granted(house.connection, nth(1)));
+    assert!(!is_ready(removal.as_mut()), "it has looked and not yet written");
+    let granted = house.vault.grant(house.grant("at-new", Some("rt-new"))).await.unwrap();
+    assert_eq!(granted.replaced.unwrap().refresh_token.unwrap().expose(), "rt-0");
+    assert!(removal.await.unwrap().is_none());
+    assert_eq!(house.stored_refresh_token().await, "rt-new");
+
+    // Who removes whatever is there gets the newer one to revoke: no grant is lost, and none comes back twice.
+    let mut removal = pin!(house.vault.remove(house.connection));
+    assert!(!is_ready(removal.as_mut()), "it has looked and not yet written");
+    let granted = house.vault.grant(house.grant("at-newer", Some("rt-newer"))).await.unwrap();
+    assert_eq!(granted.replaced.unwrap().refresh_token.unwrap().expose(), "rt-new");
+    assert_eq!(removal.await.unwrap().unwrap().refresh_token.unwrap().expose(), "rt-newer");
+    assert!(house.vault.open(house.connection).await.unwrap().is_none());
+    assert_eq!(house.issuer.sends(), 0);
+}
+
+/// Runs a future up to where it waits for the first time.
+fn is_ready<F: Future>(future: Pin<&mut F>) -> bool {
+    future.poll(&mut Context::from_waker(Waker::noop())).is_ready()
+}
+
+/// Else whoever still holds the name of the removed grant would mean the new one.
+#[tokio::test(start_paused = true)]
+async fn a_removed_grant_and_the_next_one_share_no_generation() {
+    let house = House::new().await;
+    let seen = house.vault.standing(house.connection).await.unwrap().unwrap();
+    house.vault.remove(house.connection).await.unwrap().unwrap();
+    house.pass(1);
+    house.vault.grant(house.grant("at-new", Some("rt-new"))).await.unwrap();
+    assert!(house.vault.remove_granted(house.connection, seen.granted).await.unwrap().is_none());
+    assert_eq!(house.stored_refresh_token().await, "rt-new");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_answer_for_a_removed_grant_never_overwrites_the_next_one() {
+    let house = House::new().await;
+    house.pass(EXPIRED);
+    house.issuer.hold();
+    let (vault, connection) = (house.vault.clone(), house.connection);
+    let waiting = tokio::spawn(async move { vault.checkout(connection).await });
+    house.issuer.saw(1).await;
+    house.vault.remove(house.connection).await.unwrap();
+    house.vault.grant(house.grant("at-new", Some("rt-new"))).await.unwrap();
+    house.issuer.release();
+    assert_eq!(waiting.await.unwrap().unwrap().access_token.expose(), "at-new");
+    assert_eq!(house.stored_refresh_token().await, "rt-new");
+    assert_eq!(house.issuer.sends(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_the_store_nothing_is_removed() {
+    let house = House::new().await;
+    house.credentials.down.store(true, Ordering::SeqCst);
+    let removed = house.vault.remove(house.connection).await;
+    assert!(matches!(removed, Err(RemoveError::Open(OpenError::Store(_)))), "{removed:?}");
+    house.credentials.down.store(false, Ordering::SeqCst);
+    assert_eq!(house.stored_refresh_token().await, "rt-0");
 }
 
 #[tokio::test(start_paused = true)]
@@ -204,8 +297,9 @@ fn every_future_of_a_vault_may_change_threads() {
     }
     let connection = ConnectionId::random(&SeededEntropy::new(1));
     is_send(|vault| vault.checkout(connection));
-    is_send(|vault| vault.checkout_newer(connection, Generation(1)));
+    is_send(|vault| vault.checkout_newer(connection, nth(1)));
     is_send(|vault| vault.remove(connection));
+    is_send(|vault| vault.remove_granted(connection, nth(1)));
     is_send(|vault| vault.open(connection));
     is_send(|vault| vault.standing(connection));
     is_send(|vault| vault.drain(Duration::ZERO));

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use bowerbird_core::ports::{Clock as _, RefreshRefusal};
 use bowerbird_core::testing::FixedKeys;
-use bowerbird_core::{CredentialState, Generation, NeedsReauth};
+use bowerbird_core::{CredentialState, NeedsReauth};
 use bowerbird_vault::{CheckoutError, VaultHealth};
 
-use super::support::{DUE, EXPIRED, House, LIFE, Reply, vault_on};
+use super::support::{DUE, EXPIRED, House, LIFE, Reply, nth, vault_on};
 
 /// The error's reason, when only the person can repair it.
 fn reason<T: std::fmt::Debug>(result: Result<T, CheckoutError>) -> NeedsReauth {
@@ -30,11 +30,11 @@ async fn granted_is_the_next_generation() {
     let house = House::new().await;
     house.pass(EXPIRED);
     let usable = house.vault.checkout(house.connection).await.unwrap();
-    assert_eq!((usable.generation, usable.access_token.expose()), (Generation(2), "at-1"));
+    assert_eq!((usable.generation, usable.access_token.expose()), (nth(2), "at-1"));
     assert_eq!(usable.expires_at, house.clock.now().plus_seconds(LIFE));
     let row = house.row().await;
-    assert_eq!((row.generation, row.state), (Generation(2), CredentialState::Ok));
-    assert_eq!(row.fields.granted_generation, Generation(1));
+    assert_eq!((row.generation, row.state), (nth(2), CredentialState::Ok));
+    assert_eq!(row.fields.granted_generation, nth(1));
     assert_eq!(house.issuer.sends(), 1);
 }
 
@@ -47,7 +47,7 @@ async fn ten_refreshes_send_each_token_once() {
     }
     let expected: Vec<String> = (0..10).map(|number| format!("rt-{number}")).collect();
     assert_eq!(*house.issuer.sent.lock(), expected);
-    assert_eq!(house.row().await.generation, Generation(11));
+    assert_eq!(house.row().await.generation, nth(11));
 }
 
 #[tokio::test(start_paused = true)]
@@ -71,12 +71,12 @@ async fn faulty_tokens_are_kept_and_never_used() {
         house.pass(DUE);
         assert_eq!(reason(house.vault.checkout(house.connection).await), fault);
         let grant = house.vault.open(house.connection).await.unwrap().unwrap();
-        assert_eq!(grant.generation, Generation(2));
+        assert_eq!(grant.generation, nth(2));
         assert_eq!(grant.state, CredentialState::NeedsReauth(fault));
         assert_eq!(grant.refresh_token.unwrap().expose(), "rt-1", "quarantined, not discarded");
         house.pass(EXPIRED);
         assert_eq!(reason(house.vault.checkout(house.connection).await), fault);
-        assert_eq!(reason(house.vault.checkout_newer(house.connection, Generation(2)).await), fault);
+        assert_eq!(reason(house.vault.checkout_newer(house.connection, nth(2)).await), fault);
         assert_eq!(house.issuer.sends(), 1);
     }
 }
@@ -98,7 +98,7 @@ async fn not_consumed_is_sent_a_second_time_with_a_fresh_preparation() {
     let house = House::new().await;
     house.issuer.reply(Reply::NotConsumed(None));
     house.pass(EXPIRED);
-    assert_eq!(house.vault.checkout(house.connection).await.unwrap().generation, Generation(2));
+    assert_eq!(house.vault.checkout(house.connection).await.unwrap().generation, nth(2));
     assert_eq!(*house.issuer.sent.lock(), ["rt-0", "rt-0"]);
     assert_eq!(house.issuer.preparations.load(Ordering::SeqCst), 2);
     assert_eq!(house.issuer.replays(), 0);
@@ -129,7 +129,7 @@ async fn retry_after_is_respected_and_a_valid_token_used_meanwhile() {
     assert_eq!(house.state().await, CredentialState::Ok);
     house.pass(299);
     assert_eq!(house.vault.checkout(house.connection).await.unwrap().access_token.expose(), "at-0");
-    assert_eq!(seconds_to_wait(&house, house.vault.checkout_newer(house.connection, Generation(1)).await), 1);
+    assert_eq!(seconds_to_wait(&house, house.vault.checkout_newer(house.connection, nth(1)).await), 1);
     assert_eq!(house.issuer.sends(), 1);
     house.pass(1);
     assert_eq!(house.vault.checkout(house.connection).await.unwrap().access_token.expose(), "at-2");
@@ -160,7 +160,7 @@ async fn refused_while_a_login_came_in_uses_the_newer_grant() {
     house.issuer.saw(1).await;
     // Waits its patience for the refresh, then goes on.
     let granted = house.vault.grant(house.grant("at-new", Some("rt-new"))).await.unwrap();
-    assert_eq!(granted.generation, Generation(2));
+    assert_eq!(granted.generation, nth(2));
     house.issuer.release();
     assert_eq!(waiting.await.unwrap().unwrap().access_token.expose(), "at-new");
     assert_eq!(house.state().await, CredentialState::Ok);
@@ -217,11 +217,82 @@ async fn refused_after_unknown_is_a_lost_response() {
     let house = House::new().await;
     house.issuer.reply(Reply::Unknown);
     house.issuer.reply(Reply::Refused);
-    house.pass(DUE);
-    house.vault.checkout(house.connection).await.unwrap();
+    house.pass(EXPIRED);
+    house.vault.checkout(house.connection).await.unwrap_err();
     house.pass(60);
     assert_eq!(reason(house.vault.checkout(house.connection).await), NeedsReauth::LostResponse);
     assert_eq!(house.state().await, CredentialState::NeedsReauth(NeedsReauth::LostResponse));
+    assert_eq!(house.issuer.sends(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_lost_response_a_valid_token_is_used_to_its_end() {
+    let house = House::new().await;
+    house.issuer.reply(Reply::Unknown);
+    house.issuer.reply(Reply::Refused);
+    house.pass(DUE);
+    house.vault.checkout(house.connection).await.unwrap();
+    house.pass(60);
+    // Whoever waits for the recovery, and whoever comes later, on this instance and on another.
+    assert_eq!(house.vault.checkout(house.connection).await.unwrap().access_token.expose(), "at-0");
+    assert_eq!(house.state().await, CredentialState::NeedsReauth(NeedsReauth::LostResponse), "and the person is asked");
+    let finds = house.credentials.finds.load(Ordering::SeqCst);
+    for _ in 0..10 {
+        assert_eq!(house.vault.checkout(house.connection).await.unwrap().access_token.expose(), "at-0");
+    }
+    assert_eq!(house.credentials.finds.load(Ordering::SeqCst), finds + 1, "read once, then at hand");
+    let (second, other_issuer) = house.second_instance();
+    assert_eq!(second.checkout(house.connection).await.unwrap().access_token.expose(), "at-0");
+
+    house.pass(u64::try_from(LIFE).unwrap() - DUE - 60 - 11);
+    house.vault.checkout(house.connection).await.unwrap();
+    house.pass(1);
+    for vault in [&house.vault, &second] {
+        assert_eq!(reason(vault.checkout(house.connection).await), NeedsReauth::LostResponse);
+    }
+    assert_eq!((house.issuer.sends(), other_issuer.sends()), (2, 0));
+    assert_eq!(house.issuer.preparations.load(Ordering::SeqCst), 2);
+    assert_eq!(house.stored_refresh_token().await, "rt-0", "nothing is deleted");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_is_refused_after_a_lost_response_leads_to_the_person_and_to_no_refresh() {
+    let house = House::new().await;
+    house.issuer.reply(Reply::Unknown);
+    house.issuer.reply(Reply::Refused);
+    house.pass(DUE);
+    house.vault.checkout(house.connection).await.unwrap();
+    house.pass(60);
+    // Who knows already that the token is refused gets the reason from the recovery itself.
+    let refused = house.vault.checkout_newer(house.connection, nth(1)).await;
+    assert_eq!(reason(refused), NeedsReauth::LostResponse);
+    for _ in 0..3 {
+        let usable = house.vault.checkout(house.connection).await.unwrap();
+        let refused = house.vault.checkout_newer(house.connection, usable.generation).await;
+        assert_eq!(reason(refused), NeedsReauth::LostResponse);
+        house.pass(60);
+    }
+    assert_eq!(house.issuer.sends(), 2);
+    // A login repairs it.
+    house.vault.grant(house.grant("at-new", Some("rt-new"))).await.unwrap();
+    let newer = house.vault.checkout_newer(house.connection, nth(1)).await.unwrap();
+    assert_eq!(newer.access_token.expose(), "at-new");
+    assert_eq!(house.state().await, CredentialState::Ok);
+    assert_eq!(house.issuer.sends(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_response_that_the_store_does_not_take_changes_nothing_for_the_caller() {
+    let house = House::new().await;
+    house.issuer.reply(Reply::Unknown);
+    house.issuer.reply(Reply::Refused);
+    house.pass(DUE);
+    house.vault.checkout(house.connection).await.unwrap();
+    house.pass(60);
+    house.credentials.states_down.store(true, Ordering::SeqCst);
+    assert_eq!(house.vault.checkout(house.connection).await.unwrap().access_token.expose(), "at-0");
+    let refused = house.vault.checkout_newer(house.connection, nth(1)).await;
+    assert!(matches!(refused, Err(CheckoutError::TryLater { .. })), "the intent is still in the row: {refused:?}");
     assert_eq!(house.issuer.sends(), 2);
 }
 
@@ -332,7 +403,7 @@ async fn without_a_refresh_token_the_access_token_is_used_to_its_end() {
 async fn a_refused_access_token_without_a_refresh_token_needs_the_person() {
     let house = House::empty().await;
     house.vault.grant(house.grant("at-0", None)).await.unwrap();
-    let newer = house.vault.checkout_newer(house.connection, Generation(1)).await;
+    let newer = house.vault.checkout_newer(house.connection, nth(1)).await;
     assert_eq!(reason(newer), NeedsReauth::NoRefreshToken);
     assert_eq!(house.issuer.sends(), 0);
 }

@@ -17,7 +17,7 @@ use bowerbird_vault::{Vault, VaultConfig};
 use parking_lot::Mutex;
 use proptest::prelude::*;
 
-use super::support::{House, LIFE, new_grant};
+use super::support::{House, LIFE, new_grant, nth};
 
 /// The runtime's own, paused time, so that what sleeps and what reads the clock agree.
 struct RuntimeClock {
@@ -211,7 +211,7 @@ async fn play(fates: Vec<Fate>, events: Vec<Event>) -> (Vec<String>, usize) {
         clock: Arc::new(RuntimeClock { start: house.clock.now(), begun: tokio::time::Instant::now() }),
         connection: house.connection,
         sends: AtomicUsize::new(0),
-        stored_as: Mutex::new(HashMap::from([("rt-0".to_owned(), Generation(1))])),
+        stored_as: Mutex::new(HashMap::from([("rt-0".to_owned(), nth(1))])),
     });
     let mut instances = [instance(&house, &issuer, 1), instance(&house, &issuer, 2)];
     let mut logins = 0;

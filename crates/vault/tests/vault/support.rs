@@ -26,6 +26,11 @@ pub(crate) const LIFE: i64 = 3600;
 pub(crate) const DUE: u64 = 3000;
 pub(crate) const EXPIRED: u64 = 3601;
 
+/// The generations of the first grant's token sets: 1 is the login's own.
+pub(crate) const fn nth(number: i64) -> Generation {
+    Generation(1_767_225_600_000 + number - 1)
+}
+
 pub(crate) struct House {
     pub(crate) vault: Vault,
     pub(crate) stores: Stores,
@@ -37,7 +42,7 @@ pub(crate) struct House {
 }
 
 impl House {
-    /// A vault with one granted connection: `at-0`, `rt-0`, generation 1.
+    /// A vault with one granted connection: `at-0`, `rt-0`, generation `nth(1)`.
     pub(crate) async fn new() -> Self {
         let house = Self::empty().await;
         house.vault.grant(house.grant("at-0", Some("rt-0"))).await.unwrap();
@@ -436,7 +441,10 @@ impl CredentialStore for FailingCredentials {
         self.inner.count_by_client_key().await
     }
 
-    async fn remove(&self, connection: ConnectionId) -> Result<bool, StoreError> {
-        self.inner.remove(connection).await
+    async fn remove(&self, connection: ConnectionId, seen: Generation) -> Result<Cas, StoreError> {
+        self.reach()?;
+        // Lets other writers in between a caller's read and its write.
+        tokio::task::yield_now().await;
+        self.inner.remove(connection, seen).await
     }
 }
