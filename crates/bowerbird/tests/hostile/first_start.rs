@@ -70,7 +70,7 @@ async fn a_stop_lets_an_answer_under_way_end() {
 async fn a_taken_port_is_named_and_nothing_else_happens() {
     let house = House::open().await;
     let taken = options(&house.network).env("BOWERBIRD_LISTEN", &house.server.address().to_string());
-    let failure = BowerbirdProcess::try_start(taken).await.err().expect("two servers on one port");
+    let failure = BowerbirdProcess::try_start(taken).await.expect_err("two servers on one port");
     assert_eq!(failure.status.and_then(|status| status.code()), Some(1), "{failure:?}");
     assert_eq!(failure.stdout, "");
     assert!(failure.stderr.contains(&house.server.address().to_string()), "{}", failure.stderr);

@@ -198,7 +198,7 @@ async fn rows_18_and_80_a_request_for_another_host_is_misdirected() {
         (vec![&ours, &ours], 400),
         (vec![], 400),
     ] {
-        let lines: String = hosts.iter().map(|host| format!("Host: {host}\r\n")).collect();
+        let lines = hosts.iter().fold(String::new(), |lines, host| lines + "Host: " + host + "\r\n");
         let bytes = format!("GET /oauth-client-metadata.json HTTP/1.1\r\n{lines}Connection: close\r\n\r\n");
         let answer = house.raw(bytes.as_bytes()).await;
         assert_eq!(answer.status(), Some(status), "{hosts:?}: {}", answer.text());

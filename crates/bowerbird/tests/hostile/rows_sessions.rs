@@ -109,17 +109,17 @@ async fn row_50_no_flipped_bit_of_a_seal_passes() {
         });
         connections.spawn(statuses(address, host.clone(), flipped.collect()));
         if connections.len() >= 8 {
-            assert_all_refused(connections.join_next().await.unwrap().unwrap());
+            assert_all_refused(&connections.join_next().await.unwrap().unwrap());
         }
     }
     while let Some(answered) = connections.join_next().await {
-        assert_all_refused(answered.unwrap());
+        assert_all_refused(&answered.unwrap());
     }
     by_cookie(&house, &format!("sid={}", seals[0])).await.must_be(200);
     house.assert_sound().await;
 }
 
-fn assert_all_refused(statuses: Vec<u16>) {
+fn assert_all_refused(statuses: &[u16]) {
     assert!(statuses.iter().all(|&status| status == 401), "{statuses:?}");
 }
 
@@ -143,7 +143,7 @@ async fn row_51_what_is_no_seal_is_refused() {
         vec![b'*'; 30_000],
         vec![b'A'; 50_000],
     ]);
-    assert_all_refused(statuses(house.server.address(), house.server.host(), odd).await);
+    assert_all_refused(&statuses(house.server.address(), house.server.host(), odd).await);
     // Larger than a head may be: refused before it is looked at.
     let giant = format!("sid={}", "A".repeat(1024 * 1024));
     let raw = format!("GET /api/auth/session HTTP/1.1\r\nHost: {}\r\nCookie: {giant}\r\n\r\n", house.server.host());

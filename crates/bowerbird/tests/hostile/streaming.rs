@@ -60,16 +60,19 @@ impl Call {
     async fn write(&mut self, bytes: usize) {
         let piece = vec![7; 64 * 1024];
         for _ in 0..bytes / piece.len() {
-            self.stream.write_all(&piece).await.unwrap();
+            // A server that refuses early closes while we write.
+            if self.stream.write_all(&piece).await.is_err() {
+                return;
+            }
         }
     }
 
-    /// Reads the whole answer and returns its status.
+    /// Reads the whole answer and returns its status; 0 when the connection ended without one.
     async fn status(&mut self) -> u16 {
         let mut answer = Vec::new();
-        self.stream.read_to_end(&mut answer).await.unwrap();
+        let _reset = self.stream.read_to_end(&mut answer).await;
         let text = String::from_utf8_lossy(&answer);
-        text.split(' ').nth(1).unwrap_or_else(|| panic!("no answer: {text:?}")).parse().unwrap()
+        text.split(' ').nth(1).map_or(0, |status| status.parse().unwrap())
     }
 }
 
@@ -183,7 +186,7 @@ async fn a_large_body_goes_out_once_with_a_nonce_that_was_asked_for_before() {
     let mut call = Call::upload(&house, &seal, 512 * 1024).await;
     call.write(512 * 1024).await;
     let first = call.status().await;
-    assert!(matches!(first, 200 | 503), "{first}");
+    assert!(matches!(first, 0 | 200 | 503), "{first}");
     let mut call = Call::upload(&house, &seal, 512 * 1024).await;
     call.write(512 * 1024).await;
     assert_eq!(call.status().await, 200);
