@@ -1,5 +1,6 @@
 //! Rows 34 and 35, and what a call does when its access token has ended.
 
+use bowerbird_atproto::{FinishedLogin, ProxyError};
 use bowerbird_core::{CredentialState, NeedsReauth};
 use bowerbird_testkit::fault::{CanaryKind, FaultNetwork, Misbehave, Verdict, endpoint};
 use serde_json::json;
@@ -107,6 +108,59 @@ async fn row_35_a_refresh_for_somebody_else_is_kept_and_never_used() {
         assert_eq!(world.get(&login, GET_SESSION).await.unwrap_err().code(), "needs_reauth");
         world.network.assert_clean();
     }
+}
+
+/// A world in which the answer of a refresh got lost, and the token was sent once more and refused.
+async fn lost_response(stateless: bool) -> (World, FinishedLogin) {
+    let world = World::start().await;
+    let server = world.network.authorization_server();
+    server.set_access_seconds(600);
+    server.set_stateless(stateless);
+    let alice = world.network.add_account("alice.test");
+    let login = world.sign_in(&alice.did).await;
+    world.clock.set_off(500);
+    server.server().misbehave_times(endpoint::TOKEN, 1, Misbehave::ResetAfter);
+    drop(world.get(&login, GET_SESSION).await);
+    assert_eq!(world.shown(CanaryKind::RefreshToken), 1);
+    world.clock.set_off(561);
+    (world, login)
+}
+
+async fn state_of(world: &World, login: &FinishedLogin) -> CredentialState {
+    world.atproto.vault.standing(login.connection.id).await.unwrap().unwrap().state
+}
+
+/// REFRESH step 6: the person is asked to sign in, and the access token is used while it lasts.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_lost_response_an_access_token_that_outlives_it_is_used_to_its_end() {
+    let (world, login) = lost_response(true).await;
+    for _ in 0..3 {
+        assert_eq!(world.get(&login, GET_SESSION).await.unwrap().status(), 200);
+        assert_eq!(state_of(&world, &login).await, CredentialState::NeedsReauth(NeedsReauth::LostResponse));
+    }
+    let calls = world.network.pds().calls(GET_SESSION);
+    world.clock.set_off(600);
+    let error = world.get(&login, GET_SESSION).await.unwrap_err();
+    assert!(matches!(error, ProxyError::NeedsReauth { reason: NeedsReauth::LostResponse }), "{error:?}");
+    assert_eq!(world.network.pds().calls(GET_SESSION), calls, "nothing was sent to the account's server");
+    assert_eq!(world.shown(CanaryKind::RefreshToken), 2, "once, and once more after the quiet time");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_lost_response_a_refused_access_token_leads_to_the_person_and_to_no_refresh() {
+    let (world, login) = lost_response(false).await;
+    for _ in 0..3 {
+        let error = world.get(&login, GET_SESSION).await.unwrap_err();
+        assert!(matches!(error, ProxyError::NeedsReauth { reason: NeedsReauth::LostResponse }), "{error:?}");
+    }
+    assert_eq!(state_of(&world, &login).await, CredentialState::NeedsReauth(NeedsReauth::LostResponse));
+    assert_eq!(world.shown(CanaryKind::RefreshToken), 2, "once, and once more after the quiet time");
+    assert!(world.atproto.vault.open(login.connection.id).await.unwrap().is_some(), "nothing is deleted");
+    // Signing in again repairs it.
+    world.clock.set_off(0);
+    let repaired = world.sign_in(login.account.did.as_str()).await;
+    assert_eq!(repaired.connection.id, login.connection.id);
+    assert_eq!(world.get(&repaired, GET_SESSION).await.unwrap().status(), 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -64,6 +64,8 @@ impl Run<'_> {
         let sealed = self.vault.seal_tokens(&self.vault.place(&record), &key, grant.generation, &tokens, sent_at);
         record.tokens = sealed;
 
+        // The rotation ended the old access token: nobody should get it from memory while the store takes its time.
+        self.vault.0.opened.forget(self.connection);
         let cas = self.commit(&record.tokens, &record.state).await;
         self.vault.0.opened.forget(self.connection);
         self.vault.0.postponed.succeeded(self.connection);

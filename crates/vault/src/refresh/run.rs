@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bowerbird_core::ports::{BoxError, Cas, PreparedRefresh, RefreshOutcome, RefreshRefusal};
 use bowerbird_core::refresh::{LEASE_SECONDS, QUIET_SECONDS, RefreshDecision, decide};
-use bowerbird_core::{ConnectionId, CredentialRecord, CredentialState, Generation, NeedsReauth, Timestamp};
+use bowerbird_core::{ConnectionId, CredentialRecord, CredentialState, Generation, NeedsReauth, Secret, Timestamp};
 
 use super::persist::Successor;
 use super::single_flight::Flight;
@@ -33,6 +33,8 @@ const LATE_HOLDER_GRACE: Duration = Duration::from_secs(2);
 /// A change of state that the store refuses is tried this often. Losing it is harmless: the intent stays in the row,
 /// and whoever comes after the quiet time goes on from there.
 const STATE_ATTEMPTS: u32 = 4;
+/// So much of a refresh token in an issuer's words keeps them out of the log.
+const QUOTED_BYTES: usize = 12;
 
 /// Ends the run early.
 type Step<T> = Result<T, FlightEnd>;
@@ -98,7 +100,10 @@ impl Run<'_> {
                     let successor = Successor { record, grant, key, tokens, fault, sent_at };
                     return Ok(self.persist(successor).await);
                 }
-                RefreshOutcome::Refused { description } => return self.refused(&intent, description).await,
+                RefreshOutcome::Refused { description } => {
+                    let description = description.filter(|text| !quotes(text, &refresh_token));
+                    return self.refused(&intent, description).await;
+                }
                 RefreshOutcome::Unknown { source } => return Err(self.unknown(&intent, source).await),
                 RefreshOutcome::NotConsumed { not_before, source } => (not_before, source),
             };
@@ -200,6 +205,17 @@ impl Run<'_> {
     }
 
     /// The worst case: the token may be spent. It stays where it is, and is sent once more after the quiet time.
+    ///
+    /// "Once more" means one send per recovery, and not one recovery. When that send ends unknown as well (a 503 again,
+    /// another lost connection), nothing was learned about the token, and to give up would end the sign-in of everybody
+    /// whose refresh fell into an outage of their server. So the next lease holder asks again: never within the quiet
+    /// time of the newest intent, which is in the row, and after pauses that double up to a quarter of an hour, which
+    /// are kept in memory; a restart, or another instance, falls back to the quiet time alone. Sending it again makes
+    /// nothing worse: either the token was never used, and still works; or it was, its successor is lost with the
+    /// answer, and there is nothing left that a replay could end but the old access token.
+    ///
+    /// Only a definite answer decides: new tokens are stored, `invalid_grant` is a lost response (see `refused`).
+    /// "Certainly not consumed" says nothing about the send before it, so that the row goes back to the older doubt.
     async fn unknown(&self, intent: &Intent, source: BoxError) -> FlightEnd {
         self.set_state(&CredentialState::Unknown { intent_at: intent.at }).await;
         let quiet = intent.at.plus_seconds(QUIET_SECONDS);
@@ -243,6 +259,40 @@ impl Run<'_> {
     }
 }
 
+/// Whether an issuer's words, which are for the log, contain the token that was sent, or a good part of it: they may have
+/// been cut in its middle.
+fn quotes(words: &str, token: &Secret) -> bool {
+    let token = token.expose().as_bytes();
+    match token.len() {
+        0 => false,
+        short @ 1..QUOTED_BYTES => words.as_bytes().windows(short).any(|part| part == token),
+        _ => token.windows(QUOTED_BYTES).any(|part| words.as_bytes().windows(QUOTED_BYTES).any(|other| other == part)),
+    }
+}
+
 fn later(source: impl Into<BoxError>) -> FlightEnd {
     FlightEnd::Later(Later::because(source))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_that_quote_the_token_are_noticed_even_when_they_were_cut() {
+        let token = Secret::new("ref-0123456789abcdef0123456789abcdef");
+        for words in [
+            "no grant for ref-0123456789abcdef0123456789abcdef",
+            "no grant for ref-01234567",
+            "...abcdef012345",
+            "ref-0123456789abcdef0123456789abcdef",
+        ] {
+            assert!(quotes(words, &token), "{words}");
+        }
+        for words in ["", "Refresh token replayed", "ref-0123456", "no such ref-0123x56789"] {
+            assert!(!quotes(words, &token), "{words}");
+        }
+        assert!(quotes("unknown: rt-7", &Secret::new("rt-7")));
+        assert!(!quotes("unknown", &Secret::new("")));
+    }
 }

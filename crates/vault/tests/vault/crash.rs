@@ -142,6 +142,22 @@ async fn tokens_that_the_store_refuses_are_kept_until_it_takes_them() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_opened_token_is_not_given_out_once_its_successor_is_here() {
+    let house = House::new().await;
+    // Fresh by the clock, and kept at hand; then a server refuses it.
+    house.vault.checkout(house.connection).await.unwrap();
+    house.credentials.commits_down.store(true, Ordering::SeqCst);
+    house.vault.checkout_newer(house.connection, nth(1)).await.unwrap_err();
+    assert_eq!(house.vault.health().unsaved, 1);
+    let dead = house.vault.checkout(house.connection).await;
+    assert!(matches!(dead, Err(CheckoutError::TryLater { .. })), "{dead:?}");
+    house.credentials.commits_down.store(false, Ordering::SeqCst);
+    house.vault.drain(Duration::from_secs(2)).await;
+    assert_eq!(house.vault.checkout(house.connection).await.unwrap().access_token.expose(), "at-1");
+    assert_eq!(house.issuer.sends(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn after_an_outage_of_the_store_the_holder_of_a_successor_comes_first() {
     let house = House::new().await;
     let (second, issuer) = house.second_instance();

@@ -5,6 +5,7 @@ mod canary;
 mod checkout;
 mod crash;
 mod grants;
+mod keys;
 mod outcomes;
 mod sealing;
 mod simulation;

@@ -331,6 +331,41 @@ async fn unknown_again_waits_longer() {
     assert_eq!(house.issuer.sends(), 3);
 }
 
+/// An outage of the issuer, however long, costs nobody the sign-in; only what it says afterwards decides.
+#[tokio::test(start_paused = true)]
+async fn an_outage_decides_nothing_and_the_first_definite_answer_does() {
+    for (answer, expected) in [
+        (Reply::Granted, CredentialState::Ok),
+        (Reply::Refused, CredentialState::NeedsReauth(NeedsReauth::LostResponse)),
+    ] {
+        let house = House::new().await;
+        house.pass(EXPIRED);
+        let mut pauses = Vec::new();
+        for _ in 0..7 {
+            house.issuer.reply(Reply::Unknown);
+            let intent_at = house.clock.now();
+            let pause = seconds_to_wait(&house, house.vault.checkout(house.connection).await);
+            assert_eq!(house.state().await, CredentialState::Unknown { intent_at });
+            pauses.push(pause);
+            house.pass(u64::try_from(pause).unwrap());
+        }
+        assert_eq!(pauses, [60, 120, 240, 480, 900, 900, 900]);
+        // After a restart only what is in the row counts, and that is never less than the quiet time.
+        let (vault, issuer) = house.second_instance();
+        issuer.reply(Reply::Unknown);
+        vault.checkout(house.connection).await.unwrap_err();
+        house.pass(59);
+        let (vault, issuer_after_restart) = house.second_instance();
+        vault.checkout(house.connection).await.unwrap_err();
+        assert_eq!(issuer_after_restart.sends(), 0);
+        house.pass(1);
+        issuer_after_restart.reply(answer);
+        assert_eq!(vault.checkout(house.connection).await.is_ok(), expected == CredentialState::Ok);
+        assert_eq!(house.state().await, expected);
+        assert_eq!((house.issuer.sends(), issuer.sends(), issuer_after_restart.sends()), (7, 1, 1));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_issuer_out_of_reach_costs_no_send_and_no_intent() {
     let house = House::new().await;

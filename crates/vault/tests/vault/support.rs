@@ -96,9 +96,12 @@ pub(crate) fn vault_on(
     cluster: &str,
 ) -> Vault {
     let seed = u64::try_from(Arc::as_ptr(issuer).addr()).unwrap();
-    let refresher = Arc::new(IssuerPort(Arc::clone(issuer)));
     let entropy = Arc::new(SeededEntropy::new(seed));
-    Vault::new(VaultConfig::new(cluster), stores, Arc::new(keys), refresher, Arc::clone(clock) as _, entropy)
+    Vault::new(VaultConfig::new(cluster), stores, Arc::new(keys), issuer_port(issuer), Arc::clone(clock) as _, entropy)
+}
+
+pub(crate) fn issuer_port(issuer: &Arc<ScriptedIssuer>) -> Arc<dyn Refresher> {
+    Arc::new(IssuerPort(Arc::clone(issuer)))
 }
 
 /// Adds an account with a connection.
