@@ -90,3 +90,32 @@ async fn to_the_end<T: Send + 'static>(
 ) -> Result<T, StoreError> {
     tokio::spawn(leaving).await.unwrap_or_else(|broken| Err(StoreError::Unavailable(broken.into())))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn leaving_goes_on_when_the_browser_is_gone() {
+        let (go, gone) = oneshot::channel::<()>();
+        let (tell, told) = oneshot::channel();
+        let leaving = to_the_end(async move {
+            gone.await.unwrap();
+            tell.send("the end").unwrap();
+            Ok(())
+        });
+        tokio::time::timeout(Duration::from_millis(10), leaving).await.expect_err("the request is dropped half-way");
+        go.send(()).unwrap();
+        assert_eq!(told.await, Ok("the end"));
+    }
+
+    #[tokio::test]
+    async fn a_leaving_that_breaks_is_an_error() {
+        let broken = to_the_end::<()>(async { panic!("on purpose") }).await;
+        assert!(matches!(broken, Err(StoreError::Unavailable(_))));
+    }
+}

@@ -67,9 +67,7 @@ impl Run<'_> {
     async fn steps(&self) -> Step<FlightEnd> {
         // The semaphore is never closed, so that this cannot fail.
         let _permit = self.vault.0.permits.acquire().await.map_err(|_| later(Delay::Draining))?;
-        if self.vault.is_draining() {
-            return Err(later(Delay::Draining));
-        }
+        self.not_draining()?;
         let record = self.read().await?;
         self.check_state(&record)?;
         let (grant, key) = self.open(&record).await?;
@@ -80,6 +78,8 @@ impl Run<'_> {
             Ok(prepared) => prepared,
             Err(refusal) => return self.refused_to_prepare(refusal).await,
         };
+        // The preparation may have taken long; see below.
+        self.not_draining()?;
         let intent = self.begin().await?;
         if intent.recovering {
             // Our intent is written, so that nobody else starts; a commit needs the generation only, so that a holder
@@ -90,6 +90,12 @@ impl Run<'_> {
 
         let mut attempt = 1;
         loop {
+            // Asked again before every send: what is sent now is answered within a minute, and whoever stops this process
+            // waits a little longer than that. What was begun later would be cut off.
+            if let Err(draining) = self.not_draining() {
+                self.set_state(&intent.restore).await;
+                return Err(draining);
+            }
             if !self.lease_suffices(&intent) {
                 self.set_state(&intent.restore).await;
                 return Err(self.postpone(None, Delay::SlowIntent.into()));
@@ -121,6 +127,10 @@ impl Run<'_> {
                 }
             };
         }
+    }
+
+    fn not_draining(&self) -> Step<()> {
+        if self.vault.is_draining() { Err(later(Delay::Draining)) } else { Ok(()) }
     }
 
     /// Reads the row anew: since the caller looked, another instance or a login may have written.

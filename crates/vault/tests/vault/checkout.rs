@@ -213,6 +213,45 @@ async fn refreshes_that_wait_for_their_turn_are_not_begun_while_draining() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_refresh_that_was_being_prepared_is_not_sent_while_draining() {
+    let house = House::new().await;
+    house.pass(EXPIRED);
+    let before = house.row().await;
+    house.issuer.hang_preparations.store(true, Ordering::SeqCst);
+    let (vault, connection) = (house.vault.clone(), house.connection);
+    let waiting = tokio::spawn(async move { vault.checkout(connection).await });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    house.vault.drain(Duration::ZERO).await;
+    house.issuer.hang_preparations.store(false, Ordering::SeqCst);
+    assert!(matches!(waiting.await.unwrap(), Err(CheckoutError::TryLater { .. })));
+    assert_eq!(house.row().await, before);
+    assert_eq!((house.issuer.sends(), house.credentials.intents.load(Ordering::SeqCst)), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_recovery_that_has_its_intent_is_not_sent_while_draining_and_keeps_the_doubt() {
+    let house = House::new().await;
+    house.pass(EXPIRED);
+    house.issuer.reply(Reply::Unknown);
+    house.vault.checkout(house.connection).await.unwrap_err();
+    let in_doubt = house.state().await;
+    house.pass(60);
+    let (vault, connection) = (house.vault.clone(), house.connection);
+    let waiting = tokio::spawn(async move { vault.checkout(connection).await });
+    // It waits for whoever sent it first.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(matches!(house.state().await, CredentialState::Refreshing { .. }));
+    assert_eq!(house.vault.drain(Duration::from_secs(10)).await, Drained { left: 0, unsaved: 0 });
+    assert!(matches!(waiting.await.unwrap(), Err(CheckoutError::TryLater { .. })));
+    assert_eq!(house.state().await, in_doubt);
+    assert_eq!(house.issuer.sends(), 1);
+    // The next process may go on at once.
+    let (next, issuer) = house.second_instance();
+    assert_eq!(next.checkout(house.connection).await.unwrap().access_token.expose(), "at-1");
+    assert_eq!(issuer.sends(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_handed_out_credential_is_shared_not_copied() {
     let house = House::new().await;
     let first = house.vault.checkout(house.connection).await.unwrap();

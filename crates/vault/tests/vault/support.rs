@@ -281,8 +281,8 @@ impl Refresher for IssuerPort {
         assert_eq!(grant.client_kid.as_deref(), Some("client-key-1"));
         assert_eq!(grant.dpop_key.expose(), [9; 32]);
         self.0.preparations.fetch_add(1, Ordering::SeqCst);
-        if self.0.hang_preparations.load(Ordering::SeqCst) {
-            std::future::pending::<()>().await;
+        while self.0.hang_preparations.load(Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
         match self.0.refusals.lock().pop_front() {
             Some(refusal) => Err(refusal),
