@@ -226,10 +226,13 @@ async fn a_burst_of_checks_makes_one_seal() {
     let house = House::open().await;
     let alice = house.network.add_account("alice.test");
     let mut visitor = house.visitor_as(&alice).await;
-    let first = visitor.session().await;
-    let second = visitor.session().await;
-    assert_eq!(first.header("set-cookie"), second.header("set-cookie"));
-    assert_eq!(first.body, second.body);
+    let mut seals = std::collections::HashSet::new();
+    for _ in 0..20 {
+        let answer = visitor.session().await;
+        seals.insert(answer.header("set-cookie").expect("each answer extends the session").to_owned());
+    }
+    // The profile that arrives in the background makes one more, whenever it comes.
+    assert!(seals.len() <= 2, "{} seals", seals.len());
     // Switching drops it at once.
     let bob = house.network.add_account("bob.test");
     visitor.login("bob.test").await.must_be(303);

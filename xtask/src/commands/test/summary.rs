@@ -13,27 +13,27 @@ pub(crate) struct Totals {
 }
 
 impl Totals {
-    /// Adds up every closing line in what a runner printed: one of nextest, or one per program of `cargo test`.
+    /// The closing line of nextest, or the sum of those that `cargo test` prints for each program. Where nextest is the
+    /// runner, the latter stand in what a failed test printed, and count nothing.
     pub(crate) fn of(lines: &[String]) -> Self {
-        let mut totals = Self::default();
-        for line in lines {
-            if let Some(counted) = Self::closing_line(&ui::plain(line)) {
-                totals += counted;
-            }
-        }
-        totals
+        let lines: Vec<String> = lines.iter().map(|line| ui::plain(line)).collect();
+        let summary = lines.iter().rev().find_map(|line| Self::summary_of_nextest(line));
+        summary.unwrap_or_else(|| {
+            let mut totals = Self::default();
+            lines.iter().filter_map(|line| Self::result_of_a_program(line)).for_each(|program| totals += program);
+            totals
+        })
     }
 
-    fn closing_line(line: &str) -> Option<Self> {
-        let line = line.trim();
-        if let Some(rest) = line.strip_prefix("test result: ") {
-            // `ok. 3 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out; finished in 0.01s`
-            let counts = rest.split_once(". ")?.1;
-            return Some(Self::counted(counts.split("; ")));
-        }
-        let rest = line.strip_prefix("Summary [")?;
-        // `   0.005s] 4/5 tests run: 2 passed (1 slow), 1 failed, 1 timed out, 3 skipped`
-        let counts = rest.split_once(" run: ")?.1;
+    /// `test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out; finished in 0.01s`
+    fn result_of_a_program(line: &str) -> Option<Self> {
+        let counts = line.trim().strip_prefix("test result: ")?.split_once(". ")?.1;
+        Some(Self::counted(counts.split("; ")))
+    }
+
+    /// `     Summary [   0.005s] 4/5 tests run: 2 passed (1 slow), 1 failed, 1 timed out, 3 skipped`
+    fn summary_of_nextest(line: &str) -> Option<Self> {
+        let counts = line.trim().strip_prefix("Summary [")?.split_once(" run: ")?.1;
         Some(Self::counted(counts.split(", ")))
     }
 
@@ -82,6 +82,14 @@ mod tests {
         let coloured = "\x1b[31;1m     Summary\x1b[0m [   1.0s] \x1b[1m2\x1b[0m tests run: \x1b[1m2\x1b[0m \x1b[32;1mpassed\x1b[0m, \x1b[1m0\x1b[0m \x1b[33;1mskipped\x1b[0m";
         assert_eq!(totals(text), Totals { passed: 3, failed: 2, skipped: 2 });
         assert_eq!(totals(coloured), Totals { passed: 2, failed: 0, skipped: 0 });
+    }
+
+    #[test]
+    fn a_failed_tests_own_output_counts_nothing() {
+        let text = "    FAIL [   0.371s] (1/2) a b\n    test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 9 filtered out; finished in 0.34s\n\
+                         Summary [   1.0s] 2 tests run: 1 passed, 1 failed, 0 skipped\n\
+                        test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 9 filtered out; finished in 0.34s";
+        assert_eq!(totals(text), Totals { passed: 1, failed: 1, skipped: 0 });
     }
 
     #[test]
