@@ -66,6 +66,7 @@ fn run(cli: &Cli, flags: &Flags, environment: &Environment, printer: Printer) ->
     }
 }
 
+/// The runtime of commands, and of the server's own work in the background; requests have threads of their own.
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::internal)
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(Failure::internal)
 }

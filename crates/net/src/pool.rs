@@ -5,6 +5,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Context;
+use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use bowerbird_core::ports::Clock;
@@ -35,11 +36,13 @@ pub(crate) type Driver = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub(crate) struct Http1 {
     sender: http1::SendRequest<OutgoingBody>,
     driver: Option<Driver>,
+    /// The thread that opened it, whose runtime hears from its socket.
+    home: ThreadId,
 }
 
 impl Http1 {
     pub(crate) fn new(sender: http1::SendRequest<OutgoingBody>, driver: Driver) -> Self {
-        Self { sender, driver: Some(driver) }
+        Self { sender, driver: Some(driver), home: thread::current().id() }
     }
 
     /// Moves bytes, if that is this task's business.
@@ -88,7 +91,7 @@ impl Sender {
         request: Request<OutgoingBody>,
     ) -> Result<Response<Incoming>, TrySendError<Request<OutgoingBody>>> {
         match self {
-            Self::Http1(Http1 { sender, driver }) => {
+            Self::Http1(Http1 { sender, driver, .. }) => {
                 let mut answer = pin!(sender.try_send_request(request));
                 poll_fn(|cx| {
                     drive(driver, cx);
@@ -177,14 +180,19 @@ impl Pool {
             shared.until = now + KEEP_IDLE;
             return Some(Sender::Http2(shared.sender.clone()));
         }
+        let here = thread::current().id();
         let mut idle = self.idle.lock();
-        while let Some(last) = idle.pop() {
+        loop {
+            // One that was opened on this thread, if there is one: its socket wakes this thread and no other.
+            let last = match idle.iter().rposition(|idle| idle.connection.home == here) {
+                Some(at) => Some(idle.remove(at)),
+                None => idle.pop(),
+            }?;
             self.context.idle.fetch_sub(1, Ordering::Relaxed);
             if last.until > now && !last.connection.sender.is_closed() {
                 return Some(Sender::Http1(last.connection));
             }
         }
-        None
     }
 
     /// Offers a fresh HTTP/2 connection to all requests of the origin.

@@ -8,7 +8,8 @@
 //! # async fn demo(parts: bowerbird_server::ServerParts) -> std::io::Result<()> {
 //! let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
 //! let router = bowerbird_server::router(parts);
-//! bowerbird_server::serve(listener, router, bowerbird_server::ServeLimits::default(), std::future::pending()).await
+//! let crew = bowerbird_server::Crew::start(2)?;
+//! bowerbird_server::serve(&crew, listener, router, bowerbird_server::ServeLimits::default(), std::future::pending()).await
 //! # }
 //! ```
 
@@ -47,4 +48,4 @@ pub use config::ServerConfig;
 pub use openapi::openapi;
 pub use parts::{ReadyCheck, ServerParts};
 pub use router::{operations, router};
-pub use serve::{ServeLimits, serve};
+pub use serve::{Crew, ServeLimits, serve};

@@ -1,5 +1,6 @@
 //! Serving connections within limits: slow, endless and oversized clients cost little (security row 80).
 
+mod crew;
 mod idle_body;
 
 use std::convert::Infallible;
@@ -24,6 +25,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tower::Service as _;
 
+pub use self::crew::Crew;
 use self::idle_body::IdleBody;
 
 /// What a client may take.
@@ -56,9 +58,10 @@ impl Default for ServeLimits {
     }
 }
 
-/// Serves until `shutdown` resolves; then lets answers under way end. Errors of single connections are nobody's; an
-/// error of the listener itself is returned.
+/// Serves on the threads of a crew until `shutdown` resolves; then lets answers under way end. Errors of single
+/// connections are nobody's; an error of the listener itself is returned.
 pub async fn serve(
+    crew: &Crew,
     listener: TcpListener,
     router: Router,
     limits: ServeLimits,
@@ -92,12 +95,25 @@ pub async fn serve(
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%peer, %error, "TCP_NODELAY could not be set");
         }
-        let visitor = Visitor { stream, peer, router: router.clone(), limits: limits.clone() };
+        // Unbound from this thread here, and bound to its own there.
+        let stream = match stream.into_std() {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::debug!(%peer, %error, "a connection could not be handed over");
+                continue;
+            }
+        };
+        let (router, limits) = (router.clone(), limits.clone());
         let (server, watcher) = (Arc::clone(&server), graceful.watcher());
-        tokio::spawn(async move {
-            visitor.serve(&server, watcher).await;
-            drop(place);
-        });
+        crew.receive(Box::new(move || {
+            Box::pin(async move {
+                match TcpStream::from_std(stream) {
+                    Ok(stream) => Visitor { stream, peer, router, limits }.serve(&server, watcher).await,
+                    Err(error) => tracing::debug!(%peer, %error, "a connection could not be taken over"),
+                }
+                drop(place);
+            })
+        }));
     }
     drop(listener);
     if tokio::time::timeout(limits.shutdown, graceful.shutdown()).await.is_err() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bowerbird_core::ports::{Clock, Stores};
-use bowerbird_server::{ServeLimits, ServerConfig, ServerParts};
+use bowerbird_server::{Crew, ServeLimits, ServerConfig, ServerParts};
 use bowerbird_vault::SealRing;
 use futures_util::FutureExt as _;
 use serde_json::json;
@@ -32,6 +32,8 @@ pub(crate) async fn run(loaded: Loaded, printer: Printer) -> Result<ExitCode, Fa
     let address = listener.local_addr().map_err(Failure::internal)?;
     let parts = server_parts(&loaded, &composition)?;
     let router = bowerbird_server::router(parts);
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let crew = Crew::start(threads).map_err(Failure::internal)?;
     let purge = tokio::spawn(purge(composition.stores.clone(), Arc::clone(&composition.clock)));
 
     let base_url = loaded.settings.base_url.as_str().trim_end_matches('/');
@@ -41,13 +43,14 @@ pub(crate) async fn run(loaded: Loaded, printer: Printer) -> Result<ExitCode, Fa
         printer.line(&format!("Bowerbird is ready: open {base_url} (listening on {address})"));
     }
 
-    let served = bowerbird_server::serve(listener, router, ServeLimits::default(), stop_signal()?).await;
+    let served = bowerbird_server::serve(&crew, listener, router, ServeLimits::default(), stop_signal()?).await;
     purge.abort();
     // Refreshes first: once sent they must end and be saved, whatever else is torn down.
     let drained = composition.atproto.vault.drain(DRAIN).await;
     if drained.left > 0 || drained.unsaved > 0 {
         tracing::error!(left = drained.left, unsaved = drained.unsaved, "stopped with refreshes that were not saved");
     }
+    drop(crew);
     composition.database.close().await;
     served.map_err(Failure::internal)?;
     Ok(ExitCode::SUCCESS)

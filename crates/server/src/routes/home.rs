@@ -47,7 +47,8 @@ pub(crate) async fn get(
             accounts: &listed,
             csrf: &csrf::form_token(&device.session.id),
             expires_at: fresh.expires_at,
-            renews: fresh.expires_at.millis_since(clock.now()) >= site.session_ttl * 1000,
+            // A minute less, since the seal may be the one made for the last request.
+            renews: fresh.expires_at.millis_since(clock.now()) >= (site.session_ttl - 60) * 1000,
         };
         let page = pages::home_page(&site, &content);
         let cookie = via.cookie().and_then(|name| fresh.cookie(&site, name));

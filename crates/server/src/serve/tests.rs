@@ -27,9 +27,13 @@ async fn start(limits: ServeLimits) -> Served {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel();
-    let task = tokio::spawn(serve(listener, router, limits, async {
-        stopped.await.ok();
-    }));
+    let task = tokio::spawn(async move {
+        let crew = Crew::start(2)?;
+        let stop = async {
+            stopped.await.ok();
+        };
+        serve(&crew, listener, router, limits, stop).await
+    });
     Served { address, stop, task }
 }
 

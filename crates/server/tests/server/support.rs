@@ -124,7 +124,10 @@ impl House {
             }),
         };
         let router = bowerbird_server::router(parts);
-        tokio::spawn(bowerbird_server::serve(listener, router, plan.limits, std::future::pending()));
+        tokio::spawn(async move {
+            let crew = bowerbird_server::Crew::start(1).unwrap();
+            bowerbird_server::serve(&crew, listener, router, plan.limits, std::future::pending()).await
+        });
         let client = TestClient::new().with_host("bower.example", address);
         Self { network, evil, base_url, address, stores, clock, ready, client }
     }
