@@ -74,6 +74,7 @@ pub(crate) fn run(ui: &Ui, workspace: &Workspace, arguments: &Arguments) -> Resu
         run.stage("dependencies", Run::dependencies)?;
     }
     if everything && !arguments.quick {
+        run.stage("documentation", Run::documentation)?;
         run.stage("documentation tests", Run::documentation_tests)?;
         run.stage("bench, short", Run::bench)?;
     }
@@ -172,6 +173,14 @@ impl Run<'_> {
             }
         }
         Ok(false)
+    }
+
+    fn documentation(&mut self) -> Result<Outcome> {
+        let mut command = self.environment(&["doc", "--workspace", "--no-deps"]);
+        if self.strict {
+            command.env("RUSTDOCFLAGS", "-D warnings");
+        }
+        Ok(verdict(exec::openly(&mut command)?.success, "rustdoc found something"))
     }
 
     fn documentation_tests(&mut self) -> Result<Outcome> {
