@@ -8,6 +8,7 @@ use bowerbird_core::{
     SealedTokens, Secret, SecretBytes, Timestamp,
 };
 use bowerbird_oauth::SigningKey;
+use tokio::sync::Mutex;
 
 use crate::credential_cache::OpenedCredential;
 use crate::credential_seal::{CredentialField, CredentialPlace};
@@ -15,8 +16,23 @@ use crate::data_keys::DataKeyError;
 use crate::envelope::{SealingKey, Unreadable};
 use crate::{UsableCredential, Vault};
 
-/// A login that races with another one or with a refresh tries this often.
+/// A login that races with a refresh, or with a login at another process, tries this often.
 const GRANT_ATTEMPTS: usize = 8;
+
+/// Turns for the logins of one connection. Striped: two connections that share a turn wait for each other now and then,
+/// and nothing has to be cleaned up.
+pub(crate) struct GrantTurns([Mutex<()>; 64]);
+
+impl GrantTurns {
+    pub(crate) fn new() -> Self {
+        Self(std::array::from_fn(|_| Mutex::new(())))
+    }
+
+    fn of(&self, connection: ConnectionId) -> &Mutex<()> {
+        let [.., last] = connection.as_uuid().into_bytes();
+        &self.0[usize::from(last) % self.0.len()]
+    }
+}
 
 /// What a login brought.
 #[derive(Debug)]
@@ -166,6 +182,8 @@ impl Vault {
         signing_key(&grant.dpop_key).map_err(|Unreadable| GrantError::InvalidDpopKey)?;
         self.wait_for_flight(grant.connection).await;
         let key = self.0.data_keys.for_sealing(grant.account).await?;
+        // The code of each login is spent: those of this process take turns, so that none of them runs out of attempts.
+        let _turn = self.0.grant_turns.of(grant.connection).lock().await;
         for _ in 0..GRANT_ATTEMPTS {
             let old = self.0.credentials.find(grant.connection).await?;
             let seen = old.as_ref().map(|record| record.generation);

@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 
 use crate::credential_cache::CredentialCache;
 use crate::data_keys::DataKeys;
+use crate::grants::GrantTurns;
 use crate::login_seal::{LoginSeal, LoginSealError};
 use crate::refresh::{Postponements, SingleFlight};
 
@@ -58,6 +59,7 @@ pub(crate) struct Inner {
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) opened: CredentialCache,
     pub(crate) flights: Arc<SingleFlight>,
+    pub(crate) grant_turns: GrantTurns,
     pub(crate) postponed: Postponements,
     pub(crate) permits: Semaphore,
     pub(crate) unsaved: AtomicUsize,
@@ -119,6 +121,7 @@ impl Vault {
             clock,
             entropy,
             flights: Arc::default(),
+            grant_turns: GrantTurns::new(),
             postponed: Postponements::default(),
             unsaved: AtomicUsize::new(0),
             draining: AtomicBool::new(false),

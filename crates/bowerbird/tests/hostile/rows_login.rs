@@ -256,10 +256,9 @@ async fn first_logins_of_one_account_side_by_side_do_not_take_each_other_down() 
         });
         let ended = futures_util::future::join_all(ends).await;
         let statuses: Vec<u16> = ended.iter().map(|(_, status)| *status).collect();
-        // One that finds no gap may be told to try again; what the others have stored must stay.
-        assert!(statuses.iter().all(|status| matches!(status, 303 | 503)), "{statuses:?}");
-        assert!(statuses.contains(&303), "{statuses:?}");
-        for (mut visitor, _) in ended.into_iter().filter(|(_, status)| *status == 303) {
+        // Each has spent a code, so each must end well; and what the others have stored must stay.
+        assert!(statuses.iter().all(|status| *status == 303), "{statuses:?}");
+        for (mut visitor, _) in ended {
             visitor.session().await.must_be(200);
         }
     }
