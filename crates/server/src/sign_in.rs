@@ -177,7 +177,7 @@ fn start_hint(code: &str) -> Option<&'static str> {
         "invalid_handle" => "Check the spelling; a handle looks like alice.bsky.social",
         "ambiguous_handle" => "The handle's DNS records and website disagree; its owner must correct one of them",
         "address_not_allowed" => "That name does not lead to a public server",
-        "identity_unresolvable" => "The account's identity could not be read right now; try again in a moment",
+        "identity_unresolvable" => "Check the spelling; if it is right, try again in a moment",
         "as_unreachable" | "par_failed" => "The account's server does not answer right now; try again in a moment",
         "as_metadata_invalid" | "as_unsupported" | "as_response_invalid" => {
             "The account's server is not set up for sign-in; its operator can correct that"
