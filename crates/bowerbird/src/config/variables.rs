@@ -132,7 +132,7 @@ pub(crate) const VARIABLES: &[Variable] = &[
     plain(
         "BOWERBIRD_EXPOSE_TOKENS",
         "off",
-        "`debug` shows the account server's tokens in `/api/auth/session`; only on a loopback base URL, for development.",
+        "`debug` shows the account server's access token in `/api/auth/session`, never the refresh token; only on a loopback base URL, for development.",
     ),
     optional(
         "BOWERBIRD_CLUSTER_ID",

@@ -76,12 +76,11 @@ impl Report {
         ui.table(&rows);
         for row in self.cases.iter().filter(|row| row.verdict == Some(Verdict::Near)) {
             ui.line(format_args!(
-                "{} {}: {:.3} {}, bound {}. A miss of speed by up to {:.0} % does not fail this run, since the machine may be \
+                "{} {}: {}, bound {}. A miss of speed by up to {:.0} % does not fail this run, since the machine may be \
                  busy; `cargo xtask bench` decides.",
                 ui.bad("WARNING"),
                 row.title,
-                row.value,
-                row.unit,
+                format!("{:.3} {}", row.value, row.unit).trim_end(),
                 row.bound.as_deref().unwrap_or_default(),
                 ALLOWANCE * 100.0,
             ));
