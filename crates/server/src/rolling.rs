@@ -18,7 +18,7 @@ pub(crate) const KEPT: Duration = Duration::from_secs(30);
 
 /// A finished answer.
 pub(crate) struct RollingAnswer {
-    /// The account as it was then: a new profile or handle is another snapshot.
+    /// The account as it was then: a new profile or handle needs a new answer.
     pub(crate) account: Arc<Account>,
     /// Under which name the seal goes back; None for a bearer, who gets no cookie.
     pub(crate) cookie: Option<SessionCookieName>,
@@ -30,6 +30,8 @@ pub(crate) struct RollingAnswer {
 impl RollingAnswer {
     /// Whether it still answers for this account, cookie and moment.
     pub(crate) fn fits(&self, account: &Arc<Account>, cookie: Option<SessionCookieName>, now: Duration) -> bool {
-        Arc::ptr_eq(&self.account, account) && self.cookie == cookie && now.saturating_sub(self.made_at) < KEPT
+        // Read again unchanged, an account is another snapshot with the same content.
+        let same = Arc::ptr_eq(&self.account, account) || self.account == *account;
+        same && self.cookie == cookie && now.saturating_sub(self.made_at) < KEPT
     }
 }
