@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bowerbird_oauth::{EndpointRule, Origin};
-use bowerbird_vault::{Vault, VaultConfig};
+use bowerbird_vault::Vault;
 
 use crate::allowed_servers::AllowedServers;
 use crate::as_call::AsCaller;
@@ -51,7 +51,7 @@ impl Atproto {
         let client = ClientIdentity::new(&config, callback_path)?;
         let own_origin = own_origin(&config)?;
         let allowed = AllowedServers::new(&config.allowed_pds)?;
-        let AtprotoPorts { http, dns, clock, entropy, stores, keys } = ports;
+        let AtprotoPorts { http, dns, clock, entropy, stores, keys, surroundings } = ports;
         let servers = Servers::new(Arc::clone(&clock));
         let identity_config = IdentityConfig {
             own_origin: own_origin.clone(),
@@ -71,13 +71,14 @@ impl Atproto {
             caller: caller.clone(),
             clock: Arc::clone(&clock),
         };
-        let vault = Vault::new(
-            VaultConfig::new(config.cluster_id),
+        let vault = Vault::within(
+            config.vault,
             &stores,
             keys,
             Arc::new(refresher),
             Arc::clone(&clock),
             Arc::clone(&entropy),
+            surroundings,
         );
         let upstream = Upstream::new(Arc::clone(&http), Arc::clone(&entropy), servers, vault.clone());
         let proxy =

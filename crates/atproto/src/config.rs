@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bowerbird_core::ports::{Clock, Dns, Entropy, HttpClient, KeyProvider, Stores};
 use bowerbird_oauth::{PrivateJwkSet, TransportPolicy};
+use bowerbird_vault::{VaultConfig, VaultSurroundings};
 use url::Url;
 
 use crate::identity::ResolverMode;
@@ -44,8 +45,8 @@ pub struct AtprotoConfig {
     pub login_cap: u64,
     /// What the proxy refuses.
     pub proxy: ProxyPolicyConfig,
-    /// Names this installation; sealed rows of another one do not open.
-    pub cluster_id: String,
+    /// How the vault behaves, and the name of what it belongs to.
+    pub vault: VaultConfig,
 }
 
 impl AtprotoConfig {
@@ -68,7 +69,7 @@ impl AtprotoConfig {
             allow_foreign_endpoints: false,
             login_cap: 100_000,
             proxy: ProxyPolicyConfig::default(),
-            cluster_id: "bowerbird".to_owned(),
+            vault: VaultConfig::new("bowerbird"),
         })
     }
 }
@@ -88,6 +89,8 @@ pub struct AtprotoPorts {
     pub stores: Stores,
     /// The key-encryption keys.
     pub keys: Arc<dyn KeyProvider>,
+    /// Where the vault writes before the database does, and whom it tells what.
+    pub surroundings: VaultSurroundings,
 }
 
 /// Settings that contradict each other or the protocol.

@@ -9,6 +9,7 @@ use bowerbird_core::ports::{Clock, Entropy, KeyEncryptionKey, KeyProvider, KeyPr
 use bowerbird_net::{NetClient, NetConfig, OsEntropy, SystemClock};
 use bowerbird_oauth::TransportPolicy;
 use bowerbird_storage_sql::SqlStores;
+use bowerbird_vault::{VaultConfig, VaultSurroundings};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
@@ -69,7 +70,7 @@ pub(crate) async fn compose(loaded: &Loaded) -> Result<Composition, Failure> {
                 some => AllowedServices::Only(some.to_vec()),
             },
         },
-        cluster_id,
+        vault: VaultConfig::new(cluster_id),
     };
     let ports = AtprotoPorts {
         http: Arc::clone(&net) as _,
@@ -78,6 +79,7 @@ pub(crate) async fn compose(loaded: &Loaded) -> Result<Composition, Failure> {
         entropy: Arc::clone(&entropy),
         stores: stores.clone(),
         keys: Arc::new(keys),
+        surroundings: VaultSurroundings::default(),
     };
     let atproto = Atproto::new(atproto_config, ports).map_err(configuration)?;
     Ok(Composition { clock, entropy, database, stores, atproto, net })

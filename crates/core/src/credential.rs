@@ -152,6 +152,18 @@ pub struct SealedFields {
     pub granted_at: Timestamp,
 }
 
+/// When the next refresh may begin and when it should: beside the state in the row, so that every instance keeps to it,
+/// also after a restart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Schedule {
+    /// Refreshes that were begun with the present refresh token and did not end with an answer about it.
+    pub attempts: u32,
+    /// Not before this: the issuer asked for it, or earlier attempts failed.
+    pub not_before: Option<Timestamp>,
+    /// When a sweep should look at it; None: never.
+    pub due_at: Option<Timestamp>,
+}
+
 /// A credential's row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CredentialRecord {
@@ -173,6 +185,10 @@ pub struct CredentialRecord {
     pub refresh_class: RefreshClass,
     /// Where it stands.
     pub state: CredentialState,
+    /// When it is to be refreshed.
+    pub schedule: Schedule,
+    /// When it was last asked for, to within some minutes; what nobody uses is kept alive, not fresh.
+    pub used_at: Timestamp,
     /// What stays.
     pub fields: SealedFields,
     /// What changes.

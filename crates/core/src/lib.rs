@@ -35,7 +35,7 @@ pub use authorization_request::{
 pub use bowerbird_oauth::{Secret, SecretBytes, Timestamp};
 pub use connection::{Connection, Platform};
 pub use credential::{
-    CredentialRecord, CredentialState, Generation, NeedsReauth, RefreshClass, SealedFields, SealedTokens,
+    CredentialRecord, CredentialState, Generation, NeedsReauth, RefreshClass, Schedule, SealedFields, SealedTokens,
     WrappedDataKey,
 };
 pub use device_session::{DeviceAccount, DeviceSession};

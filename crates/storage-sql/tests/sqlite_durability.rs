@@ -4,11 +4,11 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use bowerbird_core::ports::{Cas, NewAccount, StoreError, Stores};
+use bowerbird_core::ports::{Cas, LeaseRequest, NewAccount, StoreError, Stores};
 use bowerbird_core::testing::SeededEntropy;
 use bowerbird_core::{
     Account, AccountId, Connection, ConnectionId, CredentialRecord, CredentialState, Did, Generation, Platform,
-    RefreshClass, SealedFields, SealedTokens, Timestamp,
+    RefreshClass, Schedule, SealedFields, SealedTokens, Timestamp,
 };
 use bowerbird_storage_sql::{CheckError, OpenError, SqlStores};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -64,6 +64,8 @@ async fn grant(stores: &Stores, number: u64) -> CredentialRecord {
         client_kid: None,
         refresh_class: RefreshClass::SingleUse,
         state: CredentialState::Ok,
+        schedule: Schedule::default(),
+        used_at: T0,
         fields: SealedFields { dpop_key: vec![1], granted_generation: Generation::FIRST, granted_at: T0 },
         tokens: SealedTokens {
             access_token: vec![2],
@@ -189,8 +191,8 @@ async fn two_openers_share_one_file_and_one_of_them_refreshes() {
             .map(|handle| {
                 let (stores, connection) = (handle.stores(), record.connection);
                 tokio::spawn(async move {
-                    let lease = begun.plus_seconds(120);
-                    stores.credentials.begin_refresh(connection, Generation::FIRST, begun, lease).await.expect("asks")
+                    let lease = LeaseRequest { owner: "instance", now: begun, seconds: 120 };
+                    stores.credentials.begin_refresh(connection, Generation::FIRST, lease).await.expect("asks")
                 })
             })
             .collect();
@@ -367,8 +369,10 @@ async fn a_removed_account_leaves_no_ciphertext_in_the_file() {
     let record = grant(&stores, 1).await;
     let mut tokens = record.tokens.clone();
     tokens.access_token = b"sealed-canary-0123456789".repeat(400);
-    let committed =
-        stores.credentials.commit_refresh(record.connection, record.generation, &tokens, &record.state).await;
+    let committed = stores
+        .credentials
+        .commit_refresh(record.connection, record.generation, &tokens, &record.state, record.schedule)
+        .await;
     assert_eq!(committed.expect("commits"), Cas::Done);
     database.checkpoint().await.expect("nobody reads");
     let holds = || {

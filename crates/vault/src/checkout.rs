@@ -6,7 +6,7 @@ use std::time::Duration;
 use bowerbird_core::ports::{BoxError, Cas, StoreError};
 use bowerbird_core::refresh::{QUIET_SECONDS, RefreshDecision, decide};
 use bowerbird_core::{
-    ConnectionId, CredentialRecord, CredentialState, Did, Generation, NeedsReauth, Secret, Timestamp,
+    ConnectionId, CredentialRecord, CredentialState, Did, Generation, NeedsReauth, Schedule, Secret, Timestamp,
 };
 use bowerbird_oauth::SigningKey;
 use tokio::sync::watch;
@@ -266,7 +266,8 @@ impl Look<'_> {
             return None;
         }
         let (connection, state) = (self.record.connection, CredentialState::NeedsReauth(reason));
-        let written = self.vault.0.credentials.set_state(connection, self.record.generation, &state).await;
+        let written =
+            self.vault.0.credentials.set_state(connection, self.record.generation, &state, Schedule::default()).await;
         self.vault.0.opened.forget(connection);
         written
             .inspect_err(|error| {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bowerbird_core::ports::{Cas, GrantFacts, StoreError};
 use bowerbird_core::{
-    AccountId, ConnectionId, CredentialRecord, CredentialState, Did, Generation, RefreshClass, SealedFields,
+    AccountId, ConnectionId, CredentialRecord, CredentialState, Did, Generation, RefreshClass, Schedule, SealedFields,
     SealedTokens, Secret, SecretBytes, Timestamp,
 };
 use bowerbird_oauth::SigningKey;
@@ -306,6 +306,8 @@ impl Vault {
             client_kid: grant.client_kid.clone(),
             refresh_class: RefreshClass::SingleUse,
             state: CredentialState::Ok,
+            schedule: Schedule { due_at: Some(now.plus_seconds(grant.expires_in.max(0))), ..Schedule::default() },
+            used_at: now,
             fields,
             tokens: self.seal_tokens(&place, key, generation, &tokens, now),
         }

@@ -27,4 +27,4 @@ pub use data_keys::DataKeyError;
 pub use grants::{GrantError, Granted, NewGrant, OpenError, OpenedGrant, RemoveError, Standing};
 pub use login_seal::LoginSealError;
 pub use seals::{OpenedSeal, PurposeSeals, SealCache, SealError, SealPayload, SealRing, SealRingError};
-pub use vault::{Drained, Vault, VaultConfig, VaultHealth};
+pub use vault::{Drained, Vault, VaultConfig, VaultHealth, VaultSurroundings};

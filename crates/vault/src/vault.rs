@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bowerbird_core::ports::{Clock, CredentialStore, Entropy, KeyProvider, Refresher, Stores};
+use bowerbird_core::ports::{
+    ChangeFeed, Clock, CredentialStore, Entropy, KeyProvider, NoChangeFeed, NoObserver, NoSpill, Observer, Refresher,
+    SpillStore, Stores,
+};
 use bowerbird_core::{AuthorizationRequest, ConnectionId, StateHash};
 use tokio::sync::Semaphore;
 
@@ -20,6 +23,8 @@ pub struct VaultConfig {
     /// Names the database and everything that shares it; part of every sealed value, so that a copied database does
     /// not open elsewhere.
     pub cluster_id: String,
+    /// Names this instance in leases, for people who look at a row.
+    pub instance: String,
     /// How many opened credentials are kept in memory.
     pub opened_credentials: u64,
     /// How long an opened credential is trusted without looking at its row: what another process changes (a removal,
@@ -37,11 +42,30 @@ impl VaultConfig {
     pub fn new(cluster_id: impl Into<String>) -> Self {
         Self {
             cluster_id: cluster_id.into(),
+            instance: "single".to_owned(),
             opened_credentials: 10_000,
             opened_for: Duration::from_mins(1),
             refreshes_in_flight: 8,
             patience: Duration::from_secs(5),
         }
+    }
+}
+
+/// What a vault tells others while it works, and where it writes before the database does. The default suits one process
+/// whose stores are in memory.
+#[derive(Clone)]
+pub struct VaultSurroundings {
+    /// Written before the row, replayed at a start.
+    pub spill: Arc<dyn SpillStore>,
+    /// Hears of events and figures.
+    pub observer: Arc<dyn Observer>,
+    /// Tells other instances what changed.
+    pub changes: Arc<dyn ChangeFeed>,
+}
+
+impl Default for VaultSurroundings {
+    fn default() -> Self {
+        Self { spill: Arc::new(NoSpill), observer: Arc::new(NoObserver), changes: Arc::new(NoChangeFeed) }
     }
 }
 
@@ -57,6 +81,8 @@ pub(crate) struct Inner {
     pub(crate) refresher: Arc<dyn Refresher>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
+    #[expect(dead_code, reason = "read by the engine from its next step on")]
+    pub(crate) surroundings: VaultSurroundings,
     pub(crate) opened: CredentialCache,
     pub(crate) flights: Arc<SingleFlight>,
     pub(crate) grant_turns: GrantTurns,
@@ -94,7 +120,7 @@ pub struct Drained {
 }
 
 impl Vault {
-    /// Puts a vault together.
+    /// Puts a vault together, with the default surroundings.
     pub fn new(
         config: VaultConfig,
         stores: &Stores,
@@ -102,6 +128,19 @@ impl Vault {
         refresher: Arc<dyn Refresher>,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
+    ) -> Self {
+        Self::within(config, stores, keys, refresher, clock, entropy, VaultSurroundings::default())
+    }
+
+    /// Puts a vault together.
+    pub fn within(
+        config: VaultConfig,
+        stores: &Stores,
+        keys: Arc<dyn KeyProvider>,
+        refresher: Arc<dyn Refresher>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        surroundings: VaultSurroundings,
     ) -> Self {
         let data_keys = DataKeys::new(
             config.cluster_id.clone(),
@@ -120,6 +159,7 @@ impl Vault {
             refresher,
             clock,
             entropy,
+            surroundings,
             flights: Arc::default(),
             grant_turns: GrantTurns::new(),
             postponed: Postponements::default(),

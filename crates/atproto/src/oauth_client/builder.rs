@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bowerbird_core::memory::MemoryStores;
 use bowerbird_core::ports::{Clock, Dns, Entropy, HttpClient, KeyProvider, Stores};
 use bowerbird_oauth::PrivateJwkSet;
+use bowerbird_vault::VaultSurroundings;
 use url::Url;
 
 use super::OAuthClient;
@@ -99,7 +100,8 @@ impl OAuthClientBuilder {
         let keys = self.keys.unwrap_or_else(|| Arc::new(EphemeralKeys::new(ports.entropy.as_ref())));
         let transport = self.config.transport.clone();
         let OAuthClientPorts { http, dns, clock, entropy } = ports;
-        let ports = AtprotoPorts { http, dns, clock, entropy, stores, keys };
+        let surroundings = VaultSurroundings::default();
+        let ports = AtprotoPorts { http, dns, clock, entropy, stores, keys, surroundings };
         let atproto = Atproto::with_callback(self.config, ports, &self.callback_path)?;
         Ok(OAuthClient { atproto, sessions, transport, browser: None })
     }

@@ -14,6 +14,7 @@ use bowerbird_net::{NetClient, NetConfig, OsEntropy, SystemClock, TestSwitches};
 use bowerbird_oauth::TransportPolicy;
 use bowerbird_testkit::fault::{CanaryKind, FaultNetwork};
 use bowerbird_testkit::http_client::TestClient;
+use bowerbird_vault::VaultSurroundings;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::BodyExt;
@@ -102,6 +103,7 @@ impl World {
             entropy: Arc::new(OsEntropy),
             stores: stores.clone(),
             keys: Arc::new(FixedKeys::one()),
+            surroundings: VaultSurroundings::default(),
         };
         Atproto::new(config, ports).unwrap()
     }

@@ -5,9 +5,11 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 
 use super::{MemoryStores, Tables};
-use crate::ports::{Cas, CredentialStore, StoreError};
+use crate::ports::{BegunRefresh, Cas, CredentialStore, DueCredential, DuePlace, LeaseRequest, StoreError};
 use crate::refresh::QUIET_SECONDS;
-use crate::{ConnectionId, CredentialRecord, CredentialState, Generation, NeedsReauth, SealedTokens, Timestamp};
+use crate::{
+    ConnectionId, CredentialRecord, CredentialState, Generation, NeedsReauth, Schedule, SealedTokens, Timestamp,
+};
 
 #[async_trait]
 impl CredentialStore for MemoryStores {
@@ -36,17 +38,19 @@ impl CredentialStore for MemoryStores {
         &self,
         connection: ConnectionId,
         seen: Generation,
-        now: Timestamp,
-        lease_until: Timestamp,
-    ) -> Result<Option<CredentialRecord>, StoreError> {
+        lease: LeaseRequest<'_>,
+    ) -> Result<Option<BegunRefresh>, StoreError> {
         let mut tables = self.tables();
         let Some(row) = at_generation(&mut tables, connection, seen) else { return Ok(None) };
-        if !may_begin(&row.state, now) {
+        if !may_begin(&row.state, lease.now) {
             return Ok(None);
         }
+        let (intent_at, lease_until) = (lease.now, lease.now.plus_seconds(lease.seconds));
+        row.schedule.attempts = row.schedule.attempts.saturating_add(1);
+        row.schedule.due_at = Some(lease_until);
         let before = row.clone();
-        row.state = CredentialState::Refreshing { lease_until, intent_at: now };
-        Ok(Some(before))
+        row.state = CredentialState::Refreshing { lease_until, intent_at };
+        Ok(Some(BegunRefresh { before, intent_at, lease_until }))
     }
 
     async fn commit_refresh(
@@ -55,12 +59,14 @@ impl CredentialStore for MemoryStores {
         seen: Generation,
         tokens: &SealedTokens,
         state: &CredentialState,
+        schedule: Schedule,
     ) -> Result<Cas, StoreError> {
         let mut tables = self.tables();
         let Some(row) = at_generation(&mut tables, connection, seen) else { return Ok(Cas::Stale) };
         row.generation = seen.next();
         row.tokens = tokens.clone();
         row.state = state.clone();
+        row.schedule = schedule;
         Ok(Cas::Done)
     }
 
@@ -69,11 +75,41 @@ impl CredentialStore for MemoryStores {
         connection: ConnectionId,
         seen: Generation,
         state: &CredentialState,
+        schedule: Schedule,
     ) -> Result<Cas, StoreError> {
         let mut tables = self.tables();
         let Some(row) = at_generation(&mut tables, connection, seen) else { return Ok(Cas::Stale) };
         row.state = state.clone();
+        row.schedule = schedule;
         Ok(Cas::Done)
+    }
+
+    async fn due(&self, now: Timestamp, after: Option<DuePlace>, limit: u32) -> Result<Vec<DueCredential>, StoreError> {
+        let tables = self.tables();
+        let due = tables.credentials.values().filter_map(|row| {
+            let due_at = row.schedule.due_at.filter(|due_at| *due_at <= now)?;
+            let (connection, generation, issuer) = (row.connection, row.generation, row.issuer.clone());
+            after.is_none_or(|place| place < (due_at, connection)).then_some(DueCredential {
+                connection,
+                generation,
+                issuer,
+                due_at,
+            })
+        });
+        let mut due: Vec<_> = due.collect();
+        due.sort_unstable_by_key(|entry| (entry.due_at, entry.connection));
+        due.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        Ok(due)
+    }
+
+    async fn note_use(&self, uses: &[(ConnectionId, Timestamp)]) -> Result<(), StoreError> {
+        let mut tables = self.tables();
+        for (connection, used_at) in uses {
+            if let Some(row) = tables.credentials.get_mut(connection) {
+                row.used_at = row.used_at.max(*used_at);
+            }
+        }
+        Ok(())
     }
 
     async fn count_by_reason(&self) -> Result<Vec<(Option<NeedsReauth>, u64)>, StoreError> {

@@ -1,21 +1,29 @@
 //! The ports: everything that the domain needs from outside, as traits. Adapters implement them; only the binary's
 //! composition names adapters.
 
+mod changes;
 mod clock;
 mod dns;
 mod entropy;
 mod http;
 mod keys;
+mod observer;
 mod refresher;
+mod shared_tier;
+mod spill;
 mod stores;
 
+pub use changes::{Change, ChangeFeed, ChangeListener, NoChangeFeed};
 pub use clock::Clock;
 pub use dns::{Dns, DnsError};
 pub use entropy::Entropy;
 pub use http::{BoxError, HttpClient, HttpError, HttpFault, Purpose, Sent, StreamBody, full_body};
 pub use keys::{KeyEncryptionKey, KeyProvider, KeyProviderError};
+pub use observer::{AccountEvent, AccountEventKind, NoObserver, Observer, RefreshResult};
 pub use refresher::{GrantFacts, PreparedRefresh, RefreshOutcome, RefreshRefusal, RefreshedTokens, Refresher};
+pub use shared_tier::{BucketVerdict, RateBuckets, SharedCache};
+pub use spill::{NoSpill, SpillEntry, SpillError, SpillStore};
 pub use stores::{
-    AccountStore, AuthorizationRequestStore, Cas, ConnectionStore, CredentialStore, DataKeyStore, DeviceSessionStore,
-    NewAccount, StoreError, Stores,
+    AccountStore, AuthorizationRequestStore, BegunRefresh, Cas, ConnectionStore, CredentialStore, DataKeyStore,
+    DeviceSessionStore, DueCredential, DuePlace, LeaseRequest, NewAccount, StoreError, Stores,
 };

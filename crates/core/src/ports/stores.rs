@@ -12,7 +12,7 @@ use async_trait::async_trait;
 
 use crate::{
     Account, AccountId, AuthorizationRequestRecord, Connection, ConnectionId, CredentialRecord, CredentialState,
-    DeviceSession, DeviceSessionId, Did, Generation, NeedsReauth, Platform, Profile, SealedTokens, StateHash,
+    DeviceSession, DeviceSessionId, Did, Generation, NeedsReauth, Platform, Profile, Schedule, SealedTokens, StateHash,
     Timestamp, WrappedDataKey,
 };
 
@@ -100,6 +100,44 @@ pub trait ConnectionStore: Send + Sync {
     async fn list(&self, account: AccountId) -> Result<Vec<Connection>, StoreError>;
 }
 
+/// Who wants to refresh, and for how long nobody else may.
+#[derive(Clone, Copy, Debug)]
+pub struct LeaseRequest<'a> {
+    /// Names the instance, for people who look at the row.
+    pub owner: &'a str,
+    /// The moment, by the caller's clock.
+    pub now: Timestamp,
+    /// The length of the lease.
+    pub seconds: i64,
+}
+
+/// A lease that was taken, with its intent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BegunRefresh {
+    /// The row as it was before, but with the schedule as it is now.
+    pub before: CredentialRecord,
+    /// When the intent was written, by the clock that decided.
+    pub intent_at: Timestamp,
+    /// When the lease ends, by the same clock.
+    pub lease_until: Timestamp,
+}
+
+/// Where a walk over what is due stands.
+pub type DuePlace = (Timestamp, ConnectionId);
+
+/// A credential whose refresh is due, without its secrets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DueCredential {
+    /// Whose it is.
+    pub connection: ConnectionId,
+    /// Which token set is due.
+    pub generation: Generation,
+    /// Who would be asked: for limits by issuer.
+    pub issuer: String,
+    /// Since when.
+    pub due_at: Timestamp,
+}
+
 /// Sealed credentials, one per connection.
 #[async_trait]
 pub trait CredentialStore: Send + Sync {
@@ -109,31 +147,41 @@ pub trait CredentialStore: Send + Sync {
     /// the record's own generation must be higher ([`StoreError::Refused`] otherwise, and when the connection is gone).
     async fn replace(&self, record: &CredentialRecord, seen: Option<Generation>) -> Result<Cas, StoreError>;
     /// Takes the lease and writes the intent in one durable update (REFRESH step 1): only if the row has the `seen`
-    /// generation and no lease that is still running at `now`, no intent or unknown outcome younger than its quiet time
-    /// ([`crate::refresh::QUIET_SECONDS`]), and no need of a person. Returns the row as it was before.
+    /// generation and no lease that is still running, no intent or unknown outcome younger than its quiet time
+    /// ([`crate::refresh::QUIET_SECONDS`]), and no need of a person. Counts the attempt, and makes the row due at the
+    /// lease's end, so that a sweep finds what a crash left behind.
+    ///
+    /// A store that several machines share decides and writes by its own clock: theirs may differ.
     async fn begin_refresh(
         &self,
         connection: ConnectionId,
         seen: Generation,
-        now: Timestamp,
-        lease_until: Timestamp,
-    ) -> Result<Option<CredentialRecord>, StoreError>;
-    /// Writes the successor tokens and the state, generation `seen` + 1, lease released (REFRESH step 4). Compares the
-    /// generation only: whoever holds the successor is right, even late.
+        lease: LeaseRequest<'_>,
+    ) -> Result<Option<BegunRefresh>, StoreError>;
+    /// Writes the successor tokens, the state and the schedule, generation `seen` + 1, lease released (REFRESH step 4).
+    /// Compares the generation only: whoever holds the successor is right, even late.
     async fn commit_refresh(
         &self,
         connection: ConnectionId,
         seen: Generation,
         tokens: &SealedTokens,
         state: &CredentialState,
+        schedule: Schedule,
     ) -> Result<Cas, StoreError>;
-    /// Changes only the state, and releases the lease unless the state is a lease.
+    /// Changes only the state and the schedule, and releases the lease unless the state is a lease.
     async fn set_state(
         &self,
         connection: ConnectionId,
         seen: Generation,
         state: &CredentialState,
+        schedule: Schedule,
     ) -> Result<Cas, StoreError>;
+    /// Lists credentials whose [`Schedule::due_at`] is not after `now`, by that time, at most `limit`, after the given
+    /// place (what an earlier call gave last). The cost is that of what is given, not of what is stored.
+    async fn due(&self, now: Timestamp, after: Option<DuePlace>, limit: u32) -> Result<Vec<DueCredential>, StoreError>;
+    /// Notes when credentials were last asked for ([`CredentialRecord::used_at`]); an older use never overwrites a newer
+    /// one, unknown connections are ignored. May wait for other writes to share their commit.
+    async fn note_use(&self, uses: &[(ConnectionId, Timestamp)]) -> Result<(), StoreError>;
     /// Counts credentials by the reason they need a person (None: those that do not). Only what occurs is listed.
     async fn count_by_reason(&self) -> Result<Vec<(Option<NeedsReauth>, u64)>, StoreError>;
     /// Which client keys live credentials are bound to, with counts (None: public client). Those that need a person are

@@ -16,7 +16,7 @@ use bowerbird_server::{ServeLimits, ServerConfig, ServerParts};
 use bowerbird_testkit::actors::{App, Visitor};
 use bowerbird_testkit::fault::{AuthorizationServer, FaultAccount, FaultNetwork};
 use bowerbird_testkit::http_client::{Answer, TestClient};
-use bowerbird_vault::SealRing;
+use bowerbird_vault::{SealRing, VaultSurroundings};
 use futures_util::FutureExt as _;
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -93,6 +93,7 @@ impl House {
             entropy: entropy.clone(),
             stores: stores.clone(),
             keys: Arc::new(FixedKeys::one()),
+            surroundings: VaultSurroundings::default(),
         };
         let atproto = Atproto::new(config, ports).unwrap();
         if plan.public {

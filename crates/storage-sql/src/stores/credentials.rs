@@ -3,16 +3,16 @@
 mod state;
 
 use async_trait::async_trait;
-use bowerbird_core::ports::{Cas, CredentialStore, StoreError};
+use bowerbird_core::ports::{BegunRefresh, Cas, CredentialStore, DueCredential, DuePlace, LeaseRequest, StoreError};
 use bowerbird_core::refresh::QUIET_SECONDS;
 use bowerbird_core::{
-    AccountId, ConnectionId, CredentialRecord, CredentialState, Generation, NeedsReauth, RefreshClass, SealedFields,
-    SealedTokens, Timestamp,
+    AccountId, ConnectionId, CredentialRecord, CredentialState, Generation, NeedsReauth, RefreshClass, Schedule,
+    SealedFields, SealedTokens, Timestamp,
 };
 
 use self::state::{StateColumns, read_reason, read_state};
 use super::{cas, count};
-use crate::engine::Engine;
+use crate::engine::{Engine, Urgency};
 use crate::row::{Row, RowOf};
 use crate::statement::Statement;
 
@@ -20,7 +20,8 @@ macro_rules! columns {
     () => {
         "connection_id, account_id, generation, issuer, audience, subject, client_kid, refresh_class, state, reason, \
          lease_until, intent_at, before_state, before_lease_until, before_intent_at, dpop_key, granted_generation, \
-         granted_at, access_token, refresh_token, issued_at, access_expires_at, scope"
+         granted_at, access_token, refresh_token, issued_at, access_expires_at, scope, attempts, not_before, due_at, \
+         used_at"
     };
 }
 
@@ -47,27 +48,30 @@ impl CredentialStore for Engine {
         &self,
         connection: ConnectionId,
         seen: Generation,
-        now: Timestamp,
-        lease_until: Timestamp,
-    ) -> Result<Option<CredentialRecord>, StoreError> {
+        lease: LeaseRequest<'_>,
+    ) -> Result<Option<BegunRefresh>, StoreError> {
         // One statement, so that the check and the intent cannot come apart: of any number of callers, in any number of
         // processes, one finds the row as named.
         let sql = concat!(
             "UPDATE credentials SET before_state = state, before_lease_until = lease_until, \
-             before_intent_at = intent_at, state = 'refreshing', lease_until = $4, intent_at = $3, fence = fence + 1 \
+             before_intent_at = intent_at, state = 'refreshing', lease_until = $4, intent_at = $3, fence = fence + 1, \
+             lease_owner = $6, attempts = coalesce(attempts, 0) + 1, due_at = $4 \
              WHERE connection_id = $1 AND generation = $2 AND (state = 'ok' \
              OR (state = 'refreshing' AND lease_until <= $3 AND intent_at <= $5) \
              OR (state = 'unknown' AND intent_at <= $5)) RETURNING ",
             columns!()
         );
+        let (intent_at, lease_until) = (lease.now, lease.now.plus_seconds(lease.seconds));
         let statement = Statement::new(sql)
             .with(connection)
             .with(seen.0)
-            .with(now)
+            .with(intent_at)
             .with(lease_until)
-            .with(now.plus_seconds(-QUIET_SECONDS));
+            .with(intent_at.plus_seconds(-QUIET_SECONDS))
+            .with(lease.owner);
         let row = self.returning(statement).await?;
-        row.as_ref().map(|row| read(row, BEFORE)).transpose()
+        let begun = |row: &Row| Ok(BegunRefresh { before: read(row, BEFORE)?, intent_at, lease_until });
+        row.as_ref().map(begun).transpose()
     }
 
     async fn commit_refresh(
@@ -76,15 +80,16 @@ impl CredentialStore for Engine {
         seen: Generation,
         tokens: &SealedTokens,
         state: &CredentialState,
+        schedule: Schedule,
     ) -> Result<Cas, StoreError> {
         let statement = Statement::new(
             "UPDATE credentials SET generation = $2 + 1, state = $3, reason = $4, lease_until = $5, intent_at = $6, \
              access_token = $7, refresh_token = $8, issued_at = $9, access_expires_at = $10, scope = $11, \
-             lease_owner = NULL, attempts = NULL, not_before = NULL, due_at = NULL \
+             attempts = $12, not_before = $13, due_at = $14, lease_owner = NULL \
              WHERE connection_id = $1 AND generation = $2",
         );
         let statement = StateColumns::of(state).add_to(statement.with(connection).with(seen.0));
-        self.execute(with_tokens(statement, tokens)).await.map(cas)
+        self.execute(with_schedule(with_tokens(statement, tokens), schedule)).await.map(cas)
     }
 
     async fn set_state(
@@ -92,12 +97,53 @@ impl CredentialStore for Engine {
         connection: ConnectionId,
         seen: Generation,
         state: &CredentialState,
+        schedule: Schedule,
     ) -> Result<Cas, StoreError> {
         let statement = Statement::new(
-            "UPDATE credentials SET state = $3, reason = $4, lease_until = $5, intent_at = $6 \
+            "UPDATE credentials SET state = $3, reason = $4, lease_until = $5, intent_at = $6, attempts = $7, \
+             not_before = $8, due_at = $9, lease_owner = CASE WHEN $3 = 'refreshing' THEN lease_owner END \
              WHERE connection_id = $1 AND generation = $2",
         );
-        self.execute(StateColumns::of(state).add_to(statement.with(connection).with(seen.0))).await.map(cas)
+        let statement = StateColumns::of(state).add_to(statement.with(connection).with(seen.0));
+        self.execute(with_schedule(statement, schedule)).await.map(cas)
+    }
+
+    async fn due(&self, now: Timestamp, after: Option<DuePlace>, limit: u32) -> Result<Vec<DueCredential>, StoreError> {
+        // A walk along the index; the comparison of pairs is one range of it.
+        let (due_at, connection) = match after {
+            Some((due_at, connection)) => (due_at.as_millis(), connection.to_string()),
+            None => (i64::MIN, String::new()),
+        };
+        let statement = Statement::new(
+            "SELECT connection_id, generation, issuer, due_at FROM credentials \
+             WHERE due_at IS NOT NULL AND due_at <= $1 AND (due_at, connection_id) > ($2, $3) \
+             ORDER BY due_at, connection_id LIMIT $4",
+        );
+        let statement = statement.with(now).with(due_at).with(connection).with(i64::from(limit));
+        let read = |row: &Row| {
+            let row = row.of(TABLE);
+            Ok(DueCredential {
+                connection: row.parsed("connection_id", ConnectionId::parse)?,
+                generation: row.generation("generation")?,
+                issuer: row.text("issuer")?,
+                due_at: row.time("due_at")?,
+            })
+        };
+        self.rows(statement).await?.iter().map(read).collect()
+    }
+
+    async fn note_use(&self, uses: &[(ConnectionId, Timestamp)]) -> Result<(), StoreError> {
+        let uses = uses.to_vec();
+        self.write(Urgency::WhenQuiet, move |mut connection| {
+            Box::pin(async move {
+                for (id, used_at) in uses {
+                    let sql = "UPDATE credentials SET used_at = $2 WHERE connection_id = $1 AND used_at < $2";
+                    connection.execute(Statement::new(sql).with(id).with(used_at)).await?;
+                }
+                Ok(())
+            })
+        })
+        .await
     }
 
     async fn count_by_reason(&self) -> Result<Vec<(Option<NeedsReauth>, u64)>, StoreError> {
@@ -137,19 +183,19 @@ const TABLE: &str = "credentials";
 const CURRENT: [&str; 3] = ["state", "lease_until", "intent_at"];
 const BEFORE: [&str; 3] = ["before_state", "before_lease_until", "before_intent_at"];
 
-/// `$1` to `$20`, as [`with_record`] gives them.
+/// `$1` to `$24`, as [`with_record`] gives them.
 const INSERT: &str = "INSERT INTO credentials (connection_id, account_id, generation, issuer, audience, subject, \
     client_kid, refresh_class, state, reason, lease_until, intent_at, dpop_key, granted_generation, granted_at, \
-    access_token, refresh_token, issued_at, access_expires_at, scope) \
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20) \
+    access_token, refresh_token, issued_at, access_expires_at, scope, attempts, not_before, due_at, used_at) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24) \
     ON CONFLICT (connection_id) DO NOTHING";
-/// The same, and `$21` for the generation that is replaced. The fence goes on counting.
+/// The same, and `$25` for the generation that is replaced. The fence goes on counting.
 const REPLACE: &str = "UPDATE credentials SET account_id = $2, generation = $3, issuer = $4, audience = $5, \
     subject = $6, client_kid = $7, refresh_class = $8, state = $9, reason = $10, lease_until = $11, intent_at = $12, \
     dpop_key = $13, granted_generation = $14, granted_at = $15, access_token = $16, refresh_token = $17, \
     issued_at = $18, access_expires_at = $19, scope = $20, before_state = NULL, before_lease_until = NULL, \
-    before_intent_at = NULL, lease_owner = NULL, attempts = NULL, not_before = NULL, due_at = NULL \
-    WHERE connection_id = $1 AND generation = $21";
+    before_intent_at = NULL, lease_owner = NULL, attempts = $21, not_before = $22, due_at = $23, used_at = $24 \
+    WHERE connection_id = $1 AND generation = $25";
 
 fn with_record(statement: Statement, record: &CredentialRecord) -> Statement {
     let statement = statement
@@ -166,7 +212,15 @@ fn with_record(statement: Statement, record: &CredentialRecord) -> Statement {
         .with(record.fields.dpop_key.as_slice())
         .with(record.fields.granted_generation.0)
         .with(record.fields.granted_at);
-    with_tokens(statement, &record.tokens)
+    with_schedule(with_tokens(statement, &record.tokens), record.schedule).with(record.used_at)
+}
+
+/// Adds three values.
+fn with_schedule(statement: Statement, schedule: Schedule) -> Statement {
+    statement
+        .with(i64::from(schedule.attempts))
+        .with(schedule.not_before.map(Timestamp::as_millis))
+        .with(schedule.due_at.map(Timestamp::as_millis))
 }
 
 /// Adds five values.
@@ -192,6 +246,13 @@ fn read(row: &Row, state: [&'static str; 3]) -> Result<CredentialRecord, StoreEr
         client_kid: row.optional_text("client_kid")?,
         refresh_class: row.parsed("refresh_class", |code| RefreshClass::from_code(code).ok_or(()))?,
         state: read_state(row, state)?,
+        schedule: Schedule {
+            // Absent until the first refresh of a row that an older version wrote.
+            attempts: row.optional_integer("attempts")?.map_or(0, |number| u32::try_from(number).unwrap_or(u32::MAX)),
+            not_before: row.optional_integer("not_before")?.map(Timestamp::from_millis),
+            due_at: row.optional_integer("due_at")?.map(Timestamp::from_millis),
+        },
+        used_at: row.time("used_at")?,
         fields: SealedFields {
             dpop_key: row.bytes("dpop_key")?,
             granted_generation: row.generation("granted_generation")?,

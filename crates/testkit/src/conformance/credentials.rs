@@ -1,12 +1,13 @@
 //! Sealed credentials: what is stored, and compare-and-swap by generation. Leases are in [`super::leases`].
 
-use bowerbird_core::ports::{Cas, Stores};
+use bowerbird_core::ports::{Cas, DueCredential, Stores};
 use bowerbird_core::{
-    CredentialRecord, CredentialState, Generation, NeedsReauth, RefreshClass, SealedFields, SealedTokens,
+    CredentialRecord, CredentialState, Generation, NeedsReauth, RefreshClass, Schedule, SealedFields, SealedTokens,
 };
 
 use super::fixtures::{
-    account_id, at, connected, connection_id, grant, granted, is_refused, race, signed_in, stored, tokens,
+    account_id, at, connected, connection_id, grant, granted, is_refused, later, lease, none, race, signed_in, stored,
+    ten, tokens,
 };
 
 /// Every state there is.
@@ -108,33 +109,39 @@ pub async fn a_stale_generation_changes_nothing(stores: Stores) {
     let first = granted(&stores, 1).await;
     let (connection, state) = (first.connection, CredentialState::NeedsReauth(NeedsReauth::Revoked));
     for seen in [Generation(0), Generation(2), Generation(i64::MAX - 1)] {
-        let committed = stores.credentials.commit_refresh(connection, seen, &tokens(9), &state).await.unwrap();
-        let set = stores.credentials.set_state(connection, seen, &state).await.unwrap();
-        let begun = stores.credentials.begin_refresh(connection, seen, at(10), at(130)).await.unwrap();
+        let committed = stores.credentials.commit_refresh(connection, seen, &tokens(9), &state, none()).await.unwrap();
+        let set = stores.credentials.set_state(connection, seen, &state, none()).await.unwrap();
+        let begun = stores.credentials.begin_refresh(connection, seen, ten()).await.unwrap();
         assert_eq!((committed, set, begun), (Cas::Stale, Cas::Stale, None));
     }
     assert_eq!(stored(&stores, &first).await, first);
 
     let gone = connection_id(2);
     let seen = Generation::FIRST;
-    assert_eq!(stores.credentials.commit_refresh(gone, seen, &tokens(9), &state).await.unwrap(), Cas::Stale);
-    assert_eq!(stores.credentials.set_state(gone, seen, &state).await.unwrap(), Cas::Stale);
-    assert_eq!(stores.credentials.begin_refresh(gone, seen, at(10), at(130)).await.unwrap(), None);
+    assert_eq!(stores.credentials.commit_refresh(gone, seen, &tokens(9), &state, none()).await.unwrap(), Cas::Stale);
+    assert_eq!(stores.credentials.set_state(gone, seen, &state, none()).await.unwrap(), Cas::Stale);
+    assert_eq!(stores.credentials.begin_refresh(gone, seen, ten()).await.unwrap(), None);
 }
 
 /// Setting a state leaves tokens and generation alone, and ends a lease unless it is one.
 pub async fn a_state_is_all_that_set_state_changes(stores: Stores) {
     let first = granted(&stores, 1).await;
     for state in every_state() {
-        let set = stores.credentials.set_state(first.connection, first.generation, &state).await.unwrap();
-        assert_eq!(set, Cas::Done);
+        let set = stores.credentials.set_state(first.connection, first.generation, &state, later()).await;
+        assert_eq!(set.unwrap(), Cas::Done);
         assert_eq!(stored(&stores, &first).await, CredentialRecord { state, ..first.clone() });
     }
+    let schedule = Schedule { attempts: 3, not_before: None, due_at: Some(at(99)) };
+    let set = stores.credentials.set_state(first.connection, first.generation, &CredentialState::Ok, schedule).await;
+    assert_eq!(set.unwrap(), Cas::Done);
+    assert_eq!(stored(&stores, &first).await, CredentialRecord { schedule, ..first.clone() });
 
     let begin = async |now| {
-        stores.credentials.begin_refresh(first.connection, first.generation, at(now), at(now + 120)).await.unwrap()
+        let lease = lease(at(now), at(now + 120));
+        stores.credentials.begin_refresh(first.connection, first.generation, lease).await.unwrap()
     };
-    let set = async |state| stores.credentials.set_state(first.connection, first.generation, &state).await.unwrap();
+    let set =
+        async |state| stores.credentials.set_state(first.connection, first.generation, &state, none()).await.unwrap();
     assert_eq!(set(CredentialState::Ok).await, Cas::Done);
     assert!(begin(10).await.is_some());
     assert!(begin(11).await.is_none());
@@ -193,7 +200,8 @@ pub async fn removing_takes_only_what_was_seen(stores: Stores) {
     assert_eq!(stored(&stores, &first).await, first);
 
     let state = CredentialState::Ok;
-    let committed = stores.credentials.commit_refresh(connection, Generation(1), &tokens(2), &state).await.unwrap();
+    let committed =
+        stores.credentials.commit_refresh(connection, Generation(1), &tokens(2), &state, none()).await.unwrap();
     assert_eq!(committed, Cas::Done);
     assert_eq!(stores.credentials.remove(connection, Generation(1)).await.unwrap(), Cas::Stale);
     let login = CredentialRecord { generation: Generation(3), tokens: tokens(3), ..grant(1) };
@@ -203,7 +211,7 @@ pub async fn removing_takes_only_what_was_seen(stores: Stores) {
 
     // The state is no part of what was seen.
     let state = CredentialState::Unknown { intent_at: at(1) };
-    assert_eq!(stores.credentials.set_state(connection, Generation(3), &state).await.unwrap(), Cas::Done);
+    assert_eq!(stores.credentials.set_state(connection, Generation(3), &state, none()).await.unwrap(), Cas::Done);
     assert_eq!(stores.credentials.remove(connection, Generation(3)).await.unwrap(), Cas::Done);
     assert_eq!(stores.credentials.find(connection).await.unwrap(), None);
 
@@ -237,4 +245,47 @@ pub async fn a_removal_never_takes_a_racing_login_along(stores: Stores) {
             _ => panic!("{outcomes:?}"),
         }
     }
+}
+
+/// What is due comes by its time, in pages, and nothing else comes.
+pub async fn due_is_by_time_and_in_pages(stores: Stores) {
+    for number in 1..=6 {
+        connected(&stores, number).await;
+        // 4 and 5 at the same moment, 6 never.
+        let due_at = [None, Some(at(50)), Some(at(20)), Some(at(70)), Some(at(60)), Some(at(60)), None];
+        let schedule = Schedule { due_at: due_at[number as usize], ..none() };
+        let record = CredentialRecord { schedule, ..grant(number) };
+        assert_eq!(stores.credentials.replace(&record, None).await.unwrap(), Cas::Done);
+    }
+    let due = async |now, after, limit| stores.credentials.due(at(now), after, limit).await.unwrap();
+    assert_eq!(due(19, None, 10).await, []);
+    let first = due(20, None, 10).await;
+    let expected = DueCredential {
+        connection: connection_id(2),
+        generation: Generation::FIRST,
+        issuer: "https://issuer.example.com".to_owned(),
+        due_at: at(20),
+    };
+    assert_eq!(first, [expected]);
+
+    let all: Vec<_> = due(100, None, 10).await.iter().map(|entry| (entry.due_at, entry.connection)).collect();
+    let order = [(20, 2), (50, 1), (60, 4), (60, 5), (70, 3)];
+    assert_eq!(all, order.map(|(due_at, number)| (at(due_at), connection_id(number))));
+    let (mut pages, mut after) = (Vec::new(), None);
+    while let Some(entry) = due(100, after, 1).await.pop() {
+        after = Some((entry.due_at, entry.connection));
+        pages.extend(after);
+    }
+    assert_eq!(pages, all);
+}
+
+/// A use is noted when it is later than the one that is known.
+pub async fn a_use_only_moves_forward(stores: Stores) {
+    let (first, second) = (granted(&stores, 1).await, granted(&stores, 2).await);
+    let uses = [(first.connection, at(100)), (second.connection, at(1)), (connection_id(9), at(5))];
+    stores.credentials.note_use(&uses).await.unwrap();
+    stores.credentials.note_use(&[(first.connection, at(50))]).await.unwrap();
+    stores.credentials.note_use(&[]).await.unwrap();
+    assert_eq!(stored(&stores, &first).await, CredentialRecord { used_at: at(100), ..first.clone() });
+    assert_eq!(stored(&stores, &second).await, second);
 }

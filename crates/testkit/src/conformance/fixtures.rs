@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use bowerbird_core::ports::{NewAccount, StoreError, Stores};
+use bowerbird_core::ports::{LeaseRequest, NewAccount, StoreError, Stores};
 use bowerbird_core::{
     Account, AccountId, Connection, ConnectionId, CredentialRecord, CredentialState, DeviceAccount, DeviceSession,
-    DeviceSessionId, Did, Generation, Platform, RefreshClass, SealedFields, SealedTokens, Timestamp,
+    DeviceSessionId, Did, Generation, Platform, RefreshClass, Schedule, SealedFields, SealedTokens, Timestamp,
 };
 use tokio::sync::Barrier;
 use uuid::Uuid;
@@ -77,9 +77,30 @@ pub(super) fn grant(number: u32) -> CredentialRecord {
         client_kid: Some("key-1".to_owned()),
         refresh_class: RefreshClass::SingleUse,
         state: CredentialState::Ok,
+        schedule: later(),
+        used_at: at(2),
         fields: SealedFields { dpop_key: vec![1, 0, 255], granted_generation: Generation::FIRST, granted_at: at(1) },
         tokens: tokens(1),
     }
+}
+
+/// A schedule of which no two fields are alike.
+pub(super) fn later() -> Schedule {
+    Schedule { attempts: 0, not_before: Some(at(7)), due_at: Some(at(2880)) }
+}
+
+/// Nothing is to be done.
+pub(super) fn none() -> Schedule {
+    Schedule::default()
+}
+
+pub(super) fn lease(now: Timestamp, until: Timestamp) -> LeaseRequest<'static> {
+    LeaseRequest { owner: "instance", now, seconds: until.millis_since(now) / 1000 }
+}
+
+/// A lease of two minutes, ten seconds after [`T0`].
+pub(super) fn ten() -> LeaseRequest<'static> {
+    lease(at(10), at(130))
 }
 
 pub(super) fn tokens(number: u8) -> SealedTokens {

@@ -1,9 +1,9 @@
 //! Taking a lease with its intent, and committing what a refresh gave.
 
-use bowerbird_core::ports::{Cas, Stores};
-use bowerbird_core::{CredentialRecord, CredentialState, Generation, NeedsReauth, SealedTokens};
+use bowerbird_core::ports::{BegunRefresh, Cas, Stores};
+use bowerbird_core::{CredentialRecord, CredentialState, Generation, NeedsReauth, Schedule, SealedTokens};
 
-use super::fixtures::{at, grant, granted, race, stored, tokens};
+use super::fixtures::{at, grant, granted, later, lease, none, race, stored, ten, tokens};
 
 /// Of twenty that begin at once, one does.
 pub async fn one_of_many_begins(stores: Stores) {
@@ -11,8 +11,8 @@ pub async fn one_of_many_begins(stores: Stores) {
     let begun = race(20, |number| {
         let credentials = stores.credentials.clone();
         let (connection, generation) = (first.connection, first.generation);
-        let lease_until = at(130 + i64::from(number));
-        async move { credentials.begin_refresh(connection, generation, at(10), lease_until).await.unwrap() }
+        let lease = lease(at(10), at(130 + i64::from(number)));
+        async move { credentials.begin_refresh(connection, generation, lease).await.unwrap() }
     })
     .await;
     let winners: Vec<i64> = (0..).zip(&begun).filter(|(_, row)| row.is_some()).map(|(number, _)| number).collect();
@@ -21,25 +21,29 @@ pub async fn one_of_many_begins(stores: Stores) {
     assert_eq!(stored(&stores, &first).await.state, intent);
 }
 
-/// Beginning changes the state alone; the caller gets the row as it was before, whichever state that was.
+/// Beginning changes the state, counts the attempt and makes the row due at the lease's end, and nothing else; the caller
+/// gets the row as it was before, whichever state that was.
 pub async fn begin_writes_the_intent_and_gives_the_row_before(stores: Stores) {
     let first = granted(&stores, 1).await;
     let begin = async |now, lease_until| {
-        stores.credentials.begin_refresh(first.connection, first.generation, at(now), at(lease_until)).await.unwrap()
+        let lease = lease(at(now), at(lease_until));
+        stores.credentials.begin_refresh(first.connection, first.generation, lease).await.unwrap()
     };
-    let with = |state| CredentialRecord { state, ..first.clone() };
-    assert_eq!(begin(10, 130).await, Some(first.clone()));
-    let intent = with(CredentialState::Refreshing { lease_until: at(130), intent_at: at(10) });
-    assert_eq!(stored(&stores, &first).await, intent);
+    let schedule = |attempts, due| Schedule { attempts, due_at: Some(at(due)), ..first.schedule };
+    let with = |state, attempts, due| CredentialRecord { state, schedule: schedule(attempts, due), ..first.clone() };
+    let begun = |before, intent, lease| Some(BegunRefresh { before, intent_at: at(intent), lease_until: at(lease) });
+    assert_eq!(begin(10, 130).await, begun(with(CredentialState::Ok, 1, 130), 10, 130));
+    let intent = CredentialState::Refreshing { lease_until: at(130), intent_at: at(10) };
+    assert_eq!(stored(&stores, &first).await, with(intent.clone(), 1, 130));
 
-    assert_eq!(begin(130, 250).await, Some(intent));
-    let intent = with(CredentialState::Refreshing { lease_until: at(250), intent_at: at(130) });
-    assert_eq!(stored(&stores, &first).await, intent);
+    assert_eq!(begin(130, 250).await, begun(with(intent, 2, 250), 130, 250));
+    let intent = CredentialState::Refreshing { lease_until: at(250), intent_at: at(130) };
+    assert_eq!(stored(&stores, &first).await, with(intent, 2, 250));
 
     let unknown = CredentialState::Unknown { intent_at: at(130) };
-    let set = stores.credentials.set_state(first.connection, first.generation, &unknown).await.unwrap();
-    assert_eq!(set, Cas::Done);
-    assert_eq!(begin(190, 310).await, Some(with(unknown)));
+    let set = stores.credentials.set_state(first.connection, first.generation, &unknown, schedule(2, 900)).await;
+    assert_eq!(set.unwrap(), Cas::Done);
+    assert_eq!(begin(190, 310).await, begun(with(unknown, 3, 310), 190, 310));
 }
 
 /// Nobody begins before the lease is over and 60 s have passed since the intent, to the millisecond, by the caller's
@@ -53,10 +57,10 @@ pub async fn a_running_lease_or_a_quiet_time_keeps_others_out(stores: Stores) {
         (CredentialState::Unknown { intent_at: at(0) }, 60),
         (CredentialState::Unknown { intent_at: at(-1000) }, -940),
     ] {
-        let set = stores.credentials.set_state(first.connection, first.generation, &state).await.unwrap();
+        let set = stores.credentials.set_state(first.connection, first.generation, &state, none()).await.unwrap();
         assert_eq!(set, Cas::Done);
-        let begin = async |now, lease| {
-            stores.credentials.begin_refresh(first.connection, first.generation, now, lease).await.unwrap()
+        let begin = async |now, until| {
+            stores.credentials.begin_refresh(first.connection, first.generation, lease(now, until)).await.unwrap()
         };
         assert_eq!(begin(at(from).plus_millis(-1), at(5000)).await, None, "{state:?}");
         assert_eq!(stored(&stores, &first).await.state, state);
@@ -69,9 +73,10 @@ pub async fn begin_needs_the_seen_generation_and_no_person(stores: Stores) {
     let first = granted(&stores, 1).await;
     for reason in NeedsReauth::ALL {
         let state = CredentialState::NeedsReauth(reason);
-        let set = stores.credentials.set_state(first.connection, first.generation, &state).await.unwrap();
+        let set = stores.credentials.set_state(first.connection, first.generation, &state, none()).await.unwrap();
         assert_eq!(set, Cas::Done);
-        let begun = stores.credentials.begin_refresh(first.connection, first.generation, at(9999), at(19999)).await;
+        let begun =
+            stores.credentials.begin_refresh(first.connection, first.generation, lease(at(9999), at(19999))).await;
         assert_eq!(begun.unwrap(), None, "{reason:?}");
         assert_eq!(stored(&stores, &first).await.state, state);
     }
@@ -80,14 +85,14 @@ pub async fn begin_needs_the_seen_generation_and_no_person(stores: Stores) {
 /// A commit writes tokens and state, adds one to the generation, ends the lease, and touches nothing else.
 pub async fn a_commit_adds_a_generation_and_releases(stores: Stores) {
     let first = granted(&stores, 1).await;
-    let begin =
-        async |seen| stores.credentials.begin_refresh(first.connection, seen, at(10), at(130)).await.unwrap().is_some();
+    let begin = async |seen| stores.credentials.begin_refresh(first.connection, seen, ten()).await.unwrap().is_some();
     assert!(begin(Generation(1)).await);
     let successor = SealedTokens { refresh_token: None, ..tokens(2) };
     let committed =
-        stores.credentials.commit_refresh(first.connection, Generation(1), &successor, &CredentialState::Ok);
+        stores.credentials.commit_refresh(first.connection, Generation(1), &successor, &CredentialState::Ok, later());
     assert_eq!(committed.await.unwrap(), Cas::Done);
-    let expected = CredentialRecord { generation: Generation(2), tokens: successor, ..first.clone() };
+    let expected =
+        CredentialRecord { generation: Generation(2), tokens: successor, schedule: later(), ..first.clone() };
     assert_eq!(stored(&stores, &first).await, expected);
 
     assert!(!begin(Generation(1)).await);
@@ -95,21 +100,24 @@ pub async fn a_commit_adds_a_generation_and_releases(stores: Stores) {
 
     // A successor that may not be used is kept all the same.
     let fault = CredentialState::NeedsReauth(NeedsReauth::SubjectMismatch);
-    let committed = stores.credentials.commit_refresh(first.connection, Generation(2), &tokens(3), &fault).await;
+    let committed =
+        stores.credentials.commit_refresh(first.connection, Generation(2), &tokens(3), &fault, none()).await;
     assert_eq!(committed.unwrap(), Cas::Done);
-    let expected = CredentialRecord { generation: Generation(3), tokens: tokens(3), state: fault, ..first.clone() };
+    let (generation, schedule) = (Generation(3), none());
+    let expected = CredentialRecord { generation, tokens: tokens(3), state: fault, schedule, ..first.clone() };
     assert_eq!(stored(&stores, &first).await, expected);
 }
 
 /// Whoever holds the successor is right, even when the lease has ended or another has begun.
 pub async fn a_commit_lands_even_after_the_lease_was_lost(stores: Stores) {
     let first = granted(&stores, 1).await;
-    let begin = async |now, lease| {
-        stores.credentials.begin_refresh(first.connection, Generation(1), at(now), at(lease)).await.unwrap().is_some()
+    let begin = async |now, until| {
+        let lease = lease(at(now), at(until));
+        stores.credentials.begin_refresh(first.connection, Generation(1), lease).await.unwrap().is_some()
     };
     let commit = async |successor: &SealedTokens| {
         let state = CredentialState::Ok;
-        stores.credentials.commit_refresh(first.connection, Generation(1), successor, &state).await.unwrap()
+        stores.credentials.commit_refresh(first.connection, Generation(1), successor, &state, none()).await.unwrap()
     };
     assert!(begin(0, 120).await);
     assert!(begin(200, 320).await, "another took over");
@@ -122,30 +130,31 @@ pub async fn a_commit_lands_even_after_the_lease_was_lost(stores: Stores) {
 /// A refresh that ends after a new login must not overwrite the new grant.
 pub async fn a_commit_loses_against_a_new_grant(stores: Stores) {
     let first = granted(&stores, 1).await;
-    let begun = stores.credentials.begin_refresh(first.connection, Generation(1), at(0), at(120)).await.unwrap();
+    let begun = stores.credentials.begin_refresh(first.connection, Generation(1), lease(at(0), at(120))).await.unwrap();
     assert!(begun.is_some());
     let login = CredentialRecord { generation: Generation(2), tokens: tokens(7), ..grant(1) };
     assert_eq!(stores.credentials.replace(&login, Some(Generation(1))).await.unwrap(), Cas::Done);
-    let (seen, late) = (Generation(1), tokens(2));
-    let late = stores.credentials.commit_refresh(first.connection, seen, &late, &CredentialState::Ok).await.unwrap();
+    let (seen, late, state) = (Generation(1), tokens(2), CredentialState::Ok);
+    let late = stores.credentials.commit_refresh(first.connection, seen, &late, &state, none()).await.unwrap();
     assert_eq!(late, Cas::Stale);
     assert_eq!(stored(&stores, &first).await, login);
-    let begun = stores.credentials.begin_refresh(first.connection, Generation(2), at(1), at(121)).await.unwrap();
-    assert_eq!(begun, Some(login), "the old lease does not bind the new grant");
+    let begun = stores.credentials.begin_refresh(first.connection, Generation(2), lease(at(1), at(121))).await.unwrap();
+    let before = begun.expect("the old lease does not bind the new grant").before;
+    assert_eq!(CredentialRecord { schedule: login.schedule, ..before }, login);
 }
 
 /// Of many commits of one generation one lands, whole.
 pub async fn one_of_many_commits(stores: Stores) {
     let first = granted(&stores, 1).await;
-    let outcomes =
-        race(20, |number| {
-            let credentials = stores.credentials.clone();
-            let (connection, successor) = (first.connection, tokens(u8::try_from(number).unwrap()));
-            async move {
-                credentials.commit_refresh(connection, Generation(1), &successor, &CredentialState::Ok).await.unwrap()
-            }
-        })
-        .await;
+    let outcomes = race(20, |number| {
+        let credentials = stores.credentials.clone();
+        let (connection, successor) = (first.connection, tokens(u8::try_from(number).unwrap()));
+        async move {
+            let state = CredentialState::Ok;
+            credentials.commit_refresh(connection, Generation(1), &successor, &state, none()).await.unwrap()
+        }
+    })
+    .await;
     assert_eq!(outcomes.iter().filter(|cas| **cas == Cas::Done).count(), 1);
     let winner = u8::try_from(outcomes.iter().position(|cas| *cas == Cas::Done).unwrap()).unwrap();
     let row = stored(&stores, &first).await;

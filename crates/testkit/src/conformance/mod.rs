@@ -59,6 +59,8 @@ macro_rules! conformance_properties {
                 removing_is_told_once,
                 removing_takes_only_what_was_seen,
                 a_removal_never_takes_a_racing_login_along,
+                due_is_by_time_and_in_pages,
+                a_use_only_moves_forward,
             }
             leases {
                 one_of_many_begins,

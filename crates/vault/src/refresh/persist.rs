@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bowerbird_core::ports::{Cas, RefreshedTokens, StoreError};
-use bowerbird_core::{CredentialRecord, CredentialState, NeedsReauth, SealedTokens, Timestamp};
+use bowerbird_core::{CredentialRecord, CredentialState, NeedsReauth, Schedule, SealedTokens, Timestamp};
 
 use super::FlightEnd;
 use super::run::Run;
@@ -66,7 +66,8 @@ impl Run<'_> {
 
         // The rotation ended the old access token: nobody should get it from memory while the store takes its time.
         self.vault.0.opened.forget(self.connection);
-        let cas = self.commit(&record.tokens, &record.state).await;
+        let schedule = Schedule { due_at: Some(record.tokens.access_expires_at), ..Schedule::default() };
+        let cas = self.commit(&record.tokens, &record.state, schedule).await;
         self.vault.0.opened.forget(self.connection);
         self.vault.0.postponed.succeeded(self.connection);
         if cas == Cas::Stale {
@@ -84,12 +85,12 @@ impl Run<'_> {
     }
 
     /// Tries until the store has spoken.
-    async fn commit(&self, tokens: &SealedTokens, state: &CredentialState) -> Cas {
+    async fn commit(&self, tokens: &SealedTokens, state: &CredentialState, schedule: Schedule) -> Cas {
         let mut unsaved = None;
         let mut wait = FIRST_RETRY;
         loop {
             let store = &self.vault.0.credentials;
-            match store.commit_refresh(self.connection, self.seen, tokens, state).await {
+            match store.commit_refresh(self.connection, self.seen, tokens, state, schedule).await {
                 Ok(cas) => return cas,
                 // What it hangs from is gone, and with it whoever could use it.
                 Err(StoreError::Refused(reason)) => {

@@ -8,9 +8,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bowerbird_core::ports::{BoxError, Cas, PreparedRefresh, RefreshOutcome, RefreshRefusal};
+use bowerbird_core::ports::{
+    BegunRefresh, BoxError, Cas, LeaseRequest, PreparedRefresh, RefreshOutcome, RefreshRefusal,
+};
 use bowerbird_core::refresh::{LEASE_SECONDS, QUIET_SECONDS, RefreshDecision, decide};
-use bowerbird_core::{ConnectionId, CredentialRecord, CredentialState, Generation, NeedsReauth, Secret, Timestamp};
+use bowerbird_core::{
+    ConnectionId, CredentialRecord, CredentialState, Generation, NeedsReauth, Schedule, Secret, Timestamp,
+};
 
 use super::persist::Successor;
 use super::single_flight::Flight;
@@ -184,9 +188,9 @@ impl Run<'_> {
     async fn begin(&self) -> Step<Intent> {
         let begun = self.vault.0.clock.monotonic();
         let at = self.now();
-        let lease_until = at.plus_seconds(LEASE_SECONDS);
-        let before = self.vault.0.credentials.begin_refresh(self.connection, self.seen, at, lease_until).await;
-        let before = before.map_err(later)?.ok_or(FlightEnd::Changed)?;
+        let lease = LeaseRequest { owner: &self.vault.0.config.instance, now: at, seconds: LEASE_SECONDS };
+        let begun_refresh = self.vault.0.credentials.begin_refresh(self.connection, self.seen, lease).await;
+        let BegunRefresh { before, intent_at: at, .. } = begun_refresh.map_err(later)?.ok_or(FlightEnd::Changed)?;
         let (restore, recovering) = match before.state {
             // Whoever wrote the earlier intent may have sent; that stays unknown until an issuer speaks about the
             // token itself.
@@ -250,7 +254,7 @@ impl Run<'_> {
     /// Writes a state; None when the store took it in none of several tries.
     async fn set_state(&self, state: &CredentialState) -> Option<Cas> {
         for attempt in 0..STATE_ATTEMPTS {
-            match self.vault.0.credentials.set_state(self.connection, self.seen, state).await {
+            match self.vault.0.credentials.set_state(self.connection, self.seen, state, Schedule::default()).await {
                 Ok(cas) => {
                     self.vault.0.opened.forget(self.connection);
                     return Some(cas);

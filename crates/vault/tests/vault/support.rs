@@ -8,13 +8,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bowerbird_core::memory::MemoryStores;
 use bowerbird_core::ports::{
-    Cas, Clock as _, CredentialStore, DataKeyStore, GrantFacts, NewAccount, PreparedRefresh, RefreshOutcome,
-    RefreshRefusal, RefreshedTokens, Refresher, StoreError, Stores,
+    BegunRefresh, Cas, Clock as _, CredentialStore, DataKeyStore, DueCredential, DuePlace, GrantFacts, LeaseRequest,
+    NewAccount, PreparedRefresh, RefreshOutcome, RefreshRefusal, RefreshedTokens, Refresher, StoreError, Stores,
 };
 use bowerbird_core::testing::{FixedKeys, SeededEntropy, TestClock};
 use bowerbird_core::{
     AccountId, Connection, ConnectionId, CredentialRecord, CredentialState, Did, Generation, NeedsReauth, Platform,
-    SealedTokens, Secret, SecretBytes, Timestamp, WrappedDataKey,
+    Schedule, SealedTokens, Secret, SecretBytes, Timestamp, WrappedDataKey,
 };
 use bowerbird_vault::{NewGrant, Vault, VaultConfig};
 use parking_lot::Mutex;
@@ -391,16 +391,15 @@ impl CredentialStore for FailingCredentials {
         &self,
         connection: ConnectionId,
         seen: Generation,
-        now: Timestamp,
-        lease_until: Timestamp,
-    ) -> Result<Option<CredentialRecord>, StoreError> {
+        lease: LeaseRequest<'_>,
+    ) -> Result<Option<BegunRefresh>, StoreError> {
         self.reach()?;
         tokio::task::yield_now().await;
         let fail = self.begins.lock().pop_front();
         if fail == Some(Fail::Before) {
             return unavailable();
         }
-        let before = self.inner.begin_refresh(connection, seen, now, lease_until).await;
+        let before = self.inner.begin_refresh(connection, seen, lease).await;
         self.clock.advance(Duration::from_secs(self.begin_takes.load(Ordering::SeqCst) as u64));
         self.intents.fetch_add(1, Ordering::SeqCst);
         if fail == Some(Fail::After) { unavailable() } else { before }
@@ -412,6 +411,7 @@ impl CredentialStore for FailingCredentials {
         seen: Generation,
         tokens: &SealedTokens,
         state: &CredentialState,
+        schedule: Schedule,
     ) -> Result<Cas, StoreError> {
         self.commit_calls.fetch_add(1, Ordering::SeqCst);
         self.reach()?;
@@ -419,7 +419,7 @@ impl CredentialStore for FailingCredentials {
         if fail == Some(Fail::Before) || self.commits_down.load(Ordering::SeqCst) {
             return unavailable();
         }
-        let cas = self.inner.commit_refresh(connection, seen, tokens, state).await;
+        let cas = self.inner.commit_refresh(connection, seen, tokens, state, schedule).await;
         if fail == Some(Fail::After) { unavailable() } else { cas }
     }
 
@@ -428,12 +428,23 @@ impl CredentialStore for FailingCredentials {
         connection: ConnectionId,
         seen: Generation,
         state: &CredentialState,
+        schedule: Schedule,
     ) -> Result<Cas, StoreError> {
         self.reach()?;
         if self.states_down.load(Ordering::SeqCst) {
             return unavailable();
         }
-        self.inner.set_state(connection, seen, state).await
+        self.inner.set_state(connection, seen, state, schedule).await
+    }
+
+    async fn due(&self, now: Timestamp, after: Option<DuePlace>, limit: u32) -> Result<Vec<DueCredential>, StoreError> {
+        self.reach()?;
+        self.inner.due(now, after, limit).await
+    }
+
+    async fn note_use(&self, uses: &[(ConnectionId, Timestamp)]) -> Result<(), StoreError> {
+        self.reach()?;
+        self.inner.note_use(uses).await
     }
 
     async fn count_by_reason(&self) -> Result<Vec<(Option<NeedsReauth>, u64)>, StoreError> {

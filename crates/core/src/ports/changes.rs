@@ -1,0 +1,49 @@
+//! News between instances: what one changed, the others must forget.
+//!
+//! The news is a courtesy with a bound: every cache also trusts its entries for a limited time only, so that a lost
+//! message means later, never wrong for good.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::{AccountId, ConnectionId, DeviceSessionId};
+
+/// What was changed; whoever keeps a copy of it drops the copy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A device session: signed out, moved to a new name, or its accounts changed.
+    DeviceSession(DeviceSessionId),
+    /// A credential: renewed, replaced, removed, or its state changed.
+    Credential(ConnectionId),
+    /// An account: its profile, or it was removed.
+    Account(AccountId),
+}
+
+/// Hears of changes.
+pub trait ChangeListener: Send + Sync {
+    /// Another instance (or this one) changed something. Must be quick and must not block.
+    fn changed(&self, change: &Change);
+    /// Messages may have been missed: forget every copy.
+    fn missed(&self);
+}
+
+/// Carries changes between instances.
+#[async_trait]
+pub trait ChangeFeed: Send + Sync {
+    /// Tells every other instance. Best effort: the change itself is durable already, and failing to tell must not fail it.
+    async fn publish(&self, change: Change);
+    /// Registers somebody who wants to hear, for as long as the feed lives.
+    fn listen(&self, listener: Arc<dyn ChangeListener>);
+}
+
+/// For a single instance: nobody else has copies.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoChangeFeed;
+
+#[async_trait]
+impl ChangeFeed for NoChangeFeed {
+    async fn publish(&self, _change: Change) {}
+
+    fn listen(&self, _listener: Arc<dyn ChangeListener>) {}
+}
