@@ -24,6 +24,7 @@ use crate::host_check::{self, HostVerdict};
 use crate::pages;
 use crate::request_id::{self, REQUEST_ID_HEADER};
 use crate::security_headers;
+use crate::serve;
 use crate::site::Site;
 
 /// What the door needs.
@@ -82,6 +83,11 @@ where
 /// What is said at the door, before any route is asked.
 fn refuse(request: &Request, site: &Site) -> Option<Response> {
     let (uri, headers) = (request.uri(), request.headers());
+    if serve::is_unclear(headers, request.extensions()) {
+        let error = ApiError::bad_request("framing_unclear", "The request does not say clearly where its body ends")
+            .with_hint("Send either Content-Length or Transfer-Encoding: chunked, and no other encoding");
+        return Some(error.into_response());
+    }
     match host_check::check(uri, headers, site) {
         HostVerdict::Ours => {}
         // Probes come by address, and learn nothing but whether we are up.

@@ -1,7 +1,9 @@
 //! Serving connections within limits: slow, endless and oversized clients cost little (security row 80).
 
 mod crew;
+mod heads;
 mod idle_body;
+mod inspected;
 
 use std::convert::Infallible;
 use std::io;
@@ -15,7 +17,8 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::response::Response;
-use http::Request;
+use http::header::CONNECTION;
+use http::{HeaderValue, Request};
 use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -27,6 +30,8 @@ use tower::Service as _;
 
 pub use self::crew::Crew;
 use self::idle_body::IdleBody;
+pub(crate) use self::inspected::is_unclear;
+use self::inspected::{Inspected, Witness};
 
 /// What a client may take.
 #[derive(Clone, Debug)]
@@ -135,9 +140,11 @@ impl Visitor {
         let Self { stream, peer, router, limits } = self;
         let spoke = Arc::new(AtomicBool::new(false));
         let has_spoken = Arc::clone(&spoke);
+        let witness = Witness::default();
+        let stream = Inspected::new(stream, witness.clone());
         let service = service_fn(move |request: Request<Incoming>| {
             has_spoken.store(true, Ordering::Relaxed);
-            answer(&router, request, peer, limits.body_idle)
+            answer(&router, request, peer, limits.body_idle, &witness)
         });
         let connection = server.serve_connection(TokioIo::new(stream), service).into_owned();
         let mut connection = pin!(watcher.watch(connection));
@@ -163,11 +170,20 @@ fn answer(
     request: Request<Incoming>,
     peer: SocketAddr,
     idle: Duration,
+    witness: &Witness,
 ) -> impl Future<Output = Result<Response, Infallible>> + use<> {
     let (mut head, body) = request.into_parts();
     head.extensions.insert(ConnectInfo(peer));
+    let last = witness.question(&head.headers, &mut head.extensions);
     let body = if body.is_end_stream() { Body::empty() } else { Body::new(IdleBody::new(body, idle)) };
-    router.clone().call(Request::from_parts(head, body))
+    let answering = router.clone().call(Request::from_parts(head, body));
+    async move {
+        let mut response = answering.await?;
+        if last {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        Ok(response)
+    }
 }
 
 fn builder(limits: &ServeLimits) -> Builder<TokioExecutor> {

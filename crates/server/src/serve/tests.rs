@@ -18,6 +18,10 @@ async fn start(limits: ServeLimits) -> Served {
         .route("/peer", get(async |ConnectInfo(peer): ConnectInfo<SocketAddr>| peer.ip().to_string()))
         .route("/length", post(async |body: bytes::Bytes| body.len().to_string()))
         .route(
+            "/clear",
+            post(async |request: Request<Body>| (!is_unclear(request.headers(), request.extensions())).to_string()),
+        )
+        .route(
             "/slow",
             get(async || {
                 tokio::time::sleep(Duration::from_millis(400)).await;
@@ -92,4 +96,40 @@ async fn several_requests_share_a_connection() {
     let pieces = [head.as_bytes(), head.as_bytes(), last.as_bytes()];
     let answer = send_raw(served.address, &pieces, Duration::from_millis(20), Duration::from_secs(3)).await.unwrap();
     assert_eq!(answer.answers(), 3, "{}", answer.text());
+}
+
+#[tokio::test]
+async fn a_request_after_chunks_needs_a_new_connection() {
+    let served = start(ServeLimits::default()).await;
+    let head = format!("POST /length HTTP/1.1\r\nHost: {}\r\n", served.address);
+    let chunked = format!("{head}Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n");
+    let plain = format!("{head}Content-Length: 2\r\n\r\nab");
+    let pieces = [plain.as_bytes(), chunked.as_bytes(), plain.as_bytes()];
+    for pieces in [&pieces[..], &[pieces.concat().as_slice()]] {
+        let answer = send_raw(served.address, pieces, Duration::ZERO, Duration::from_secs(3)).await.unwrap();
+        assert_eq!((answer.answers(), answer.closed), (2, true), "{}", answer.text());
+        assert!(answer.text().contains("connection: close\r\n") && answer.text().ends_with("\r\n\r\n3"));
+    }
+}
+
+#[tokio::test]
+async fn two_lengths_are_seen_however_the_bytes_come() {
+    let served = start(ServeLimits::default()).await;
+    let plain = format!("POST /length HTTP/1.1\r\nHost: {}\r\nContent-Length: 2\r\n\r\nab", served.address);
+    for (fields, clear) in [
+        ("Transfer-Encoding: chunked\r\n", "true"),
+        ("Transfer-Encoding: chunked\r\nContent-Length: 5\r\n", "false"),
+        ("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", "false"),
+        ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", "false"),
+        ("Transfer-Encoding: gzip, chunked\r\n", "false"),
+    ] {
+        let last = format!("POST /clear HTTP/1.1\r\nHost: {}\r\n{fields}\r\n0\r\n\r\n", served.address);
+        let text = plain.repeat(2) + &last;
+        for size in [text.len(), 100, 7] {
+            let pieces: Vec<&[u8]> = text.as_bytes().chunks(size).collect();
+            let answer = send_raw(served.address, &pieces, Duration::ZERO, Duration::from_secs(3)).await.unwrap();
+            assert_eq!((answer.answers(), answer.closed), (3, true), "{}", answer.text());
+            assert!(answer.text().ends_with(&format!("\r\n\r\n{clear}")), "{fields}: {}", answer.text());
+        }
+    }
 }
