@@ -2,6 +2,7 @@
 //! here, and the token goes to the one origin it is for.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bowerbird_core::ConnectionId;
@@ -11,6 +12,7 @@ use bowerbird_vault::{CheckoutError, UsableCredential, Vault};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::Body;
+use http_body_util::BodyExt as _;
 
 use crate::proxy::{ProxyError, UpstreamFault};
 use crate::servers::Servers;
@@ -58,7 +60,11 @@ struct Target<'a> {
 /// The body, as often as it can be sent.
 enum Upload {
     Repeatable(Bytes),
-    Once(Option<StreamBody>),
+    Once {
+        body: Option<StreamBody>,
+        /// Whether it broke off while it was sent: then a missing answer is not the server's fault.
+        broken: Arc<AtomicBool>,
+    },
 }
 
 /// What an answer asks for.
@@ -82,7 +88,7 @@ impl Upstream {
         let UpstreamCall { connection, method, path, query, headers, body } = call;
         let target = Target { connection, method: &method, path: &path, query: query.as_deref(), headers: &headers };
         let upload = Upload::of(body).await?;
-        if matches!(upload, Upload::Once(_)) {
+        if matches!(upload, Upload::Once { .. }) {
             self.warm_up(connection).await?;
         }
         self.attempts(&target, upload).await
@@ -99,7 +105,10 @@ impl Upstream {
                 return Err(ProxyError::TryLater { after_seconds: Some(1) });
             };
             let verdict = self.attempt(target, &credential, &mut exchange, body).await;
-            if verdict.is_err() && matches!(upload, Upload::Once(_)) {
+            if verdict.is_err() && upload.is_broken() {
+                return Err(ProxyError::BodyUnreadable);
+            }
+            if verdict.is_err() && matches!(upload, Upload::Once { .. }) {
                 // A server that refuses a large body often hangs up instead of saying why.
                 self.servers.doubt_nonce(&credential.audience);
             }
@@ -227,17 +236,27 @@ impl Upload {
             return Ok(Self::Repeatable(Bytes::new()));
         }
         if body.size_hint().upper().is_none_or(|most| most > REPLAYABLE_BYTES as u64) {
-            return Ok(Self::Once(Some(body)));
+            let broken = Arc::new(AtomicBool::new(false));
+            let noted = Arc::clone(&broken);
+            let body = body.map_err(move |error| {
+                noted.store(true, Ordering::Relaxed);
+                error
+            });
+            return Ok(Self::Once { body: Some(body.boxed_unsync()), broken });
         }
         let whole = whole_body(body, REPLAYABLE_BYTES).await;
-        whole.map(Self::Repeatable).map_err(|_| ProxyError::HeaderInvalid("content-length"))
+        whole.map(Self::Repeatable).map_err(|_| ProxyError::BodyUnreadable)
     }
 
     fn take(&mut self) -> Option<StreamBody> {
         match self {
             Self::Repeatable(bytes) => Some(full_body(bytes.clone())),
-            Self::Once(body) => body.take(),
+            Self::Once { body, .. } => body.take(),
         }
+    }
+
+    fn is_broken(&self) -> bool {
+        matches!(self, Self::Once { broken, .. } if broken.load(Ordering::Relaxed))
     }
 }
 

@@ -19,6 +19,9 @@ pub enum ProxyError {
     /// A header of the call is malformed.
     #[error("the header {0} is malformed")]
     HeaderInvalid(&'static str),
+    /// The body of the call broke off, or was malformed, before it was complete.
+    #[error("the body ended before it was complete")]
+    BodyUnreadable,
     /// The account never connected, or was signed out everywhere.
     #[error("the account is not connected; sign in again")]
     NotConnected,
@@ -73,6 +76,7 @@ impl ProxyError {
             Self::MethodDenied(_) => "method_denied",
             Self::ServiceDenied => "service_denied",
             Self::HeaderInvalid(_) => "invalid_request",
+            Self::BodyUnreadable => "body_unreadable",
             Self::NotConnected => "not_connected",
             Self::NeedsReauth { .. } => "needs_reauth",
             Self::TryLater { .. } => "try_later",
@@ -87,7 +91,7 @@ impl ProxyError {
         match self {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::MethodDenied(_) | Self::ServiceDenied => StatusCode::FORBIDDEN,
-            Self::HeaderInvalid(_) => StatusCode::BAD_REQUEST,
+            Self::HeaderInvalid(_) | Self::BodyUnreadable => StatusCode::BAD_REQUEST,
             Self::NotConnected | Self::NeedsReauth { .. } => StatusCode::UNAUTHORIZED,
             Self::Upstream(_) | Self::NonceLoop => StatusCode::BAD_GATEWAY,
             Self::TryLater { .. } | Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,

@@ -268,3 +268,46 @@ async fn a_first_upload_is_warmed_up() {
     assert_eq!(pds.calls("com.atproto.server.getSession"), 2, "the nonce came before it");
     assert_eq!(taken.load(Ordering::Relaxed), 16);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_breaks_off_is_its_senders_fault() {
+    let (world, login) = signed_in().await;
+    let pds = world.network.pds();
+    for (pieces, known) in [(4, None), (0, None), (1, Some(100))] {
+        let whole = (0..pieces).map(|_| Ok(Frame::data(Bytes::from(vec![7; 50]))));
+        let broken = std::iter::once(Err::<_, BoxError>("the client sent nonsense".into()));
+        let body = Frames::new(futures_util::stream::iter(whole.chain(broken)));
+        let body = match known {
+            Some(length) => Announced { body, length }.boxed_unsync(),
+            None => body.boxed_unsync(),
+        };
+        let request = Request::post("/").header("content-type", "video/mp4").body(body).unwrap();
+        let error = world.call(&login, "com.atproto.repo.uploadBlob", request).await.unwrap_err();
+        assert_eq!((error.code(), error.status().as_u16()), ("body_unreadable", 400), "{pieces} pieces");
+    }
+    assert!(pds.uploads().is_empty(), "a part was not taken for the whole");
+    assert_eq!(world.get(&login, ECHO).await.unwrap().status(), 200);
+    world.network.assert_clean();
+}
+
+/// A body that says how long it will be.
+struct Announced<B> {
+    body: B,
+    length: u64,
+}
+
+impl<B: http_body::Body + Unpin> http_body::Body for Announced<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        std::pin::Pin::new(&mut self.get_mut().body).poll_frame(context)
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        http_body::SizeHint::with_exact(self.length)
+    }
+}
