@@ -18,6 +18,15 @@ pub(crate) enum Engine {
     Postgres(PostgresEngine),
 }
 
+/// Whose clock decides about the leases of refreshes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeaseClock {
+    /// The database server's: instances on several machines may have clocks that differ.
+    Database,
+    /// That of whoever asks. Right only where every instance has the same clock, as on one machine.
+    Caller,
+}
+
 /// How soon a write matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Urgency {
@@ -77,6 +86,14 @@ impl Connection<'_> {
 }
 
 impl Engine {
+    /// Whose clock decides here. A SQLite file is used by one machine, so its callers agree.
+    pub(crate) fn lease_clock(&self) -> LeaseClock {
+        match self {
+            Self::Sqlite(_) => LeaseClock::Caller,
+            Self::Postgres(engine) => engine.lease_clock(),
+        }
+    }
+
     /// Reads rows.
     pub(crate) async fn rows(&self, statement: Statement) -> Result<Vec<Row>, StoreError> {
         match self {

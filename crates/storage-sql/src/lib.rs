@@ -29,5 +29,6 @@ mod statement;
 mod stores;
 
 pub use database_url::{DatabaseUrl, DatabaseUrlError};
+pub use engine::LeaseClock;
 pub use open_error::OpenError;
 pub use sql_stores::{CheckError, OpenOptions, SqlStores};

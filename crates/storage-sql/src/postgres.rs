@@ -10,10 +10,11 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions, Postgres};
 use sqlx::{ConnectOptions as _, Connection as _};
 
-use crate::engine::Connection;
+use crate::engine::{Connection, LeaseClock};
 use crate::failure::{store_error, unavailable};
 use crate::migrations::migrate_postgres;
 use crate::open_error::OpenError;
+use crate::sql_stores::OpenOptions;
 
 /// How long a caller waits for a connection, or the server for a statement, before the answer is "not available".
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -25,11 +26,12 @@ const TIMEOUTS: [(&str, &str); 3] =
 #[derive(Debug)]
 pub(crate) struct PostgresEngine {
     pool: PgPool,
+    lease_clock: LeaseClock,
 }
 
 impl PostgresEngine {
     /// Connects, brings the schema up to date, and checks that a commit is durable.
-    pub(crate) async fn open(url: &Secret, connections: u32) -> Result<Self, OpenError> {
+    pub(crate) async fn open(url: &Secret, choices: OpenOptions) -> Result<Self, OpenError> {
         let options = PgConnectOptions::from_str(url.expose())
             // The cause is dropped: it may quote the URL, which may hold a password.
             .map_err(|_| OpenError::PostgresUrl)?
@@ -42,12 +44,16 @@ impl PostgresEngine {
 
         // Only the pool gets the timeouts: a migration, and waiting for another instance's, may take longer.
         let pool = PgPoolOptions::new()
-            .max_connections(connections)
+            .max_connections(choices.postgres_connections)
             .min_connections(0)
             .acquire_timeout(PATIENCE)
             .test_before_acquire(true)
             .connect_lazy_with(options.options(TIMEOUTS));
-        Ok(Self { pool })
+        Ok(Self { pool, lease_clock: choices.lease_clock })
+    }
+
+    pub(crate) fn lease_clock(&self) -> LeaseClock {
+        self.lease_clock
     }
 
     pub(crate) async fn connection(&self) -> Result<PoolConnection<Postgres>, StoreError> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bowerbird_core::ports::{Entropy, StoreError, Stores};
 
 use crate::database_url::DatabaseUrl;
-use crate::engine::Engine;
+use crate::engine::{Engine, LeaseClock};
 use crate::failure::unavailable;
 use crate::open_error::OpenError;
 use crate::postgres::PostgresEngine;
@@ -17,12 +17,15 @@ use crate::statement::Statement;
 pub struct OpenOptions {
     /// Connections to PostgreSQL at most. SQLite has one writer and a few readers, always.
     pub postgres_connections: u32,
+    /// Whose clock decides about leases in PostgreSQL. Anything but [`LeaseClock::Database`] is for tests that bring
+    /// times of their own.
+    pub lease_clock: LeaseClock,
 }
 
 impl Default for OpenOptions {
-    /// Eight connections.
+    /// Eight connections, and the database's clock.
     fn default() -> Self {
-        Self { postgres_connections: 8 }
+        Self { postgres_connections: 8, lease_clock: LeaseClock::Database }
     }
 }
 
@@ -57,9 +60,7 @@ impl SqlStores {
     pub async fn open_with(url: &DatabaseUrl, options: OpenOptions) -> Result<Self, OpenError> {
         let engine = match url {
             DatabaseUrl::Sqlite(path) => Engine::Sqlite(SqliteEngine::open(path).await?),
-            DatabaseUrl::Postgres(url) => {
-                Engine::Postgres(PostgresEngine::open(url, options.postgres_connections).await?)
-            }
+            DatabaseUrl::Postgres(url) => Engine::Postgres(PostgresEngine::open(url, options).await?),
         };
         Ok(Self { engine: Arc::new(engine) })
     }

@@ -326,8 +326,7 @@ async fn a_schema_that_is_behind_is_brought_up_to_date() {
     database.close().await;
     change(
         &path,
-        "DROP INDEX device_accounts_by_account; \
-         DELETE FROM schema_migrations WHERE version = (SELECT max(version) FROM schema_migrations)",
+        "DROP INDEX device_accounts_by_account; DELETE FROM schema_migrations WHERE version = 20261121051400",
     )
     .await;
     let database = opened(&path).await;

@@ -12,7 +12,7 @@ use bowerbird_core::{
 
 use self::state::{StateColumns, read_reason, read_state};
 use super::{cas, count};
-use crate::engine::{Engine, Urgency};
+use crate::engine::{Engine, LeaseClock, Urgency};
 use crate::row::{Row, RowOf};
 use crate::statement::Statement;
 
@@ -24,6 +24,46 @@ macro_rules! columns {
          used_at"
     };
 }
+
+/// `$1` the connection, `$2` the seen generation, `$3` the owner. One statement, so that the check and the intent cannot
+/// come apart: of any number of callers, in any number of processes, one finds the row as named.
+macro_rules! begin {
+    ($before:literal, $from:literal, $now:literal, $lease_until:literal, $quiet_since:literal) => {
+        concat!(
+            $before,
+            "UPDATE credentials SET before_state = state, before_lease_until = lease_until, \
+             before_intent_at = intent_at, state = 'refreshing', intent_at = ",
+            $now,
+            ", lease_until = ",
+            $lease_until,
+            ", due_at = ",
+            $lease_until,
+            ", fence = fence + 1, lease_owner = $3, attempts = coalesce(attempts, 0) + 1 ",
+            $from,
+            "WHERE connection_id = $1 AND generation = $2 AND (state = 'ok' OR (state = 'refreshing' AND lease_until <= ",
+            $now,
+            " AND intent_at <= ",
+            $quiet_since,
+            ") OR (state = 'unknown' AND intent_at <= ",
+            $quiet_since,
+            ")) RETURNING ",
+            columns!()
+        )
+    };
+}
+
+/// `$4` the moment, `$5` the end of the lease, `$6` since when it must have been quiet.
+const BEGIN_BY_CALLER: &str = begin!("", "", "$4", "$5", "$6");
+/// `$4` the length of the lease and `$5` that of the quiet time, in milliseconds. The clock is read once: a caller that
+/// then waits for another's row lock decides by the earlier moment, which is the careful one.
+const BEGIN_BY_DATABASE: &str = begin!(
+    "WITH moment AS MATERIALIZED \
+     (SELECT CAST(floor(extract(epoch FROM clock_timestamp()) * 1000) AS BIGINT) AS millis) ",
+    "FROM moment ",
+    "moment.millis",
+    "moment.millis + $4",
+    "moment.millis - $5"
+);
 
 #[async_trait]
 impl CredentialStore for Engine {
@@ -50,27 +90,27 @@ impl CredentialStore for Engine {
         seen: Generation,
         lease: LeaseRequest<'_>,
     ) -> Result<Option<BegunRefresh>, StoreError> {
-        // One statement, so that the check and the intent cannot come apart: of any number of callers, in any number of
-        // processes, one finds the row as named.
-        let sql = concat!(
-            "UPDATE credentials SET before_state = state, before_lease_until = lease_until, \
-             before_intent_at = intent_at, state = 'refreshing', lease_until = $4, intent_at = $3, fence = fence + 1, \
-             lease_owner = $6, attempts = coalesce(attempts, 0) + 1, due_at = $4 \
-             WHERE connection_id = $1 AND generation = $2 AND (state = 'ok' \
-             OR (state = 'refreshing' AND lease_until <= $3 AND intent_at <= $5) \
-             OR (state = 'unknown' AND intent_at <= $5)) RETURNING ",
-            columns!()
-        );
-        let (intent_at, lease_until) = (lease.now, lease.now.plus_seconds(lease.seconds));
-        let statement = Statement::new(sql)
-            .with(connection)
-            .with(seen.0)
-            .with(intent_at)
-            .with(lease_until)
-            .with(intent_at.plus_seconds(-QUIET_SECONDS))
-            .with(lease.owner);
+        let statement = match self.lease_clock() {
+            LeaseClock::Caller => Statement::new(BEGIN_BY_CALLER)
+                .with(connection)
+                .with(seen.0)
+                .with(lease.owner)
+                .with(lease.now)
+                .with(lease.now.plus_seconds(lease.seconds))
+                .with(lease.now.plus_seconds(-QUIET_SECONDS)),
+            LeaseClock::Database => Statement::new(BEGIN_BY_DATABASE)
+                .with(connection)
+                .with(seen.0)
+                .with(lease.owner)
+                .with(lease.seconds.saturating_mul(1000))
+                .with(QUIET_SECONDS * 1000),
+        };
         let row = self.returning(statement).await?;
-        let begun = |row: &Row| Ok(BegunRefresh { before: read(row, BEFORE)?, intent_at, lease_until });
+        let begun = |row: &Row| {
+            let times = row.of(TABLE);
+            let (intent_at, lease_until) = (times.time("intent_at")?, times.time("lease_until")?);
+            Ok(BegunRefresh { before: read(row, BEFORE)?, intent_at, lease_until })
+        };
         row.as_ref().map(begun).transpose()
     }
 

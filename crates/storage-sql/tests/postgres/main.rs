@@ -2,22 +2,23 @@
 //! its own, dropped at the end), else on a private server when PostgreSQL is installed, else says that it is skipped.
 #![expect(clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "tests")]
 
+mod database_clock;
 mod server;
+mod support;
 
 use bowerbird_core::ports::Stores;
 use bowerbird_core::testing::SeededEntropy;
 use bowerbird_storage_sql::{OpenError, OpenOptions, SqlStores};
-use sqlx::Connection as _;
-use sqlx::postgres::PgConnection;
 
 use self::server::Server;
+use self::support::{change, open_by_callers_clock};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_property_of_the_contract() {
     let Some(server) = Server::start().await else { return };
     let make = async || -> Stores {
         let url = server.new_schema().await;
-        SqlStores::open(&url).await.expect("a new schema opens").stores()
+        open_by_callers_clock(&url).await.stores()
     };
     bowerbird_testkit::conformance::run_all(make).await;
     server.stop().await;
@@ -73,16 +74,12 @@ async fn says_what_is_wrong() {
     change(&url, "SELECT somebody_elses FROM accounts").await;
 
     let nobody = "postgres://canary:canary@127.0.0.1:1/canary".parse().expect("a URL");
-    let Err(error) = SqlStores::open_with(&nobody, OpenOptions { postgres_connections: 1 }).await else {
+    let Err(error) =
+        SqlStores::open_with(&nobody, OpenOptions { postgres_connections: 1, ..OpenOptions::default() }).await
+    else {
         panic!("nobody listens there");
     };
     assert!(matches!(error, OpenError::Unreachable(_)));
     assert!(!format!("{error:?}").contains("canary"), "{error:?}");
     server.stop().await;
-}
-
-async fn change(url: &str, sql: &'static str) {
-    let mut connection = PgConnection::connect(url).await.expect("connects");
-    sqlx::query(sql).execute(&mut connection).await.expect("runs");
-    connection.close().await.expect("closes");
 }
