@@ -1,5 +1,7 @@
 //! Wrapped data keys, one per account.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 
 use super::MemoryStores;
@@ -28,5 +30,27 @@ impl DataKeyStore for MemoryStores {
             }
             _ => Ok(Cas::Stale),
         }
+    }
+
+    async fn page_by_kek(
+        &self,
+        not_kek_id: &str,
+        after: Option<AccountId>,
+        limit: u32,
+    ) -> Result<Vec<WrappedDataKey>, StoreError> {
+        let tables = self.tables();
+        let wanted = |key: &&WrappedDataKey| key.kek_id != not_kek_id && after.is_none_or(|after| key.account > after);
+        let mut page: Vec<_> = tables.data_keys.values().filter(wanted).cloned().collect();
+        page.sort_unstable_by_key(|key| key.account);
+        page.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        Ok(page)
+    }
+
+    async fn count_by_kek(&self) -> Result<Vec<(String, u64)>, StoreError> {
+        let mut counts = BTreeMap::new();
+        for key in self.tables().data_keys.values() {
+            *counts.entry(key.kek_id.clone()).or_insert(0) += 1;
+        }
+        Ok(counts.into_iter().collect())
     }
 }

@@ -202,6 +202,16 @@ pub trait DataKeyStore: Send + Sync {
     async fn ensure(&self, key: &WrappedDataKey) -> Result<WrappedDataKey, StoreError>;
     /// Replaces the wrapping if it is still the one under `seen_kek_id`.
     async fn rewrap(&self, key: &WrappedDataKey, seen_kek_id: &str) -> Result<Cas, StoreError>;
+    /// Lists keys that are not under the key-encryption key of that id, by account, at most `limit` after the given
+    /// account; for a rotation, which walks on after the last of a page and can begin again at any time.
+    async fn page_by_kek(
+        &self,
+        not_kek_id: &str,
+        after: Option<AccountId>,
+        limit: u32,
+    ) -> Result<Vec<WrappedDataKey>, StoreError>;
+    /// Counts keys by the id of their key-encryption key, in the order of the ids. Only what occurs is listed.
+    async fn count_by_kek(&self) -> Result<Vec<(String, u64)>, StoreError>;
 }
 
 /// Logins under way.

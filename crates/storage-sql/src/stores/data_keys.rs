@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use bowerbird_core::ports::{Cas, DataKeyStore, StoreError};
 use bowerbird_core::{AccountId, WrappedDataKey};
 
-use super::cas;
+use super::{cas, count};
 use crate::engine::{Engine, Urgency};
 use crate::row::Row;
 use crate::statement::Statement;
@@ -45,6 +45,33 @@ impl DataKeyStore for Engine {
                 .with(key.wrapped.as_slice())
                 .with(seen_kek_id);
         self.execute(statement).await.map(cas)
+    }
+
+    async fn page_by_kek(
+        &self,
+        not_kek_id: &str,
+        after: Option<AccountId>,
+        limit: u32,
+    ) -> Result<Vec<WrappedDataKey>, StoreError> {
+        // Along the primary key: a rotation reads each row once, whichever share of them is left.
+        let statement = Statement::new(
+            "SELECT account_id, kek_id, wrapped FROM data_keys WHERE kek_id <> $1 AND account_id > $2 \
+             ORDER BY account_id LIMIT $3",
+        )
+        .with(not_kek_id)
+        .with(after.map(|account| account.to_string()).unwrap_or_default())
+        .with(i64::from(limit));
+        self.rows(statement).await?.iter().map(read).collect()
+    }
+
+    async fn count_by_kek(&self) -> Result<Vec<(String, u64)>, StoreError> {
+        let statement =
+            Statement::new("SELECT kek_id, count(*) AS number FROM data_keys GROUP BY kek_id ORDER BY kek_id");
+        let read = |row: &Row| {
+            let row = row.of("data_keys");
+            Ok((row.text("kek_id")?, count(row.integer("number")?)))
+        };
+        self.rows(statement).await?.iter().map(read).collect()
     }
 }
 

@@ -57,3 +57,31 @@ pub async fn rewrap_names_the_key_that_it_saw(stores: Stores) {
     let winner = u8::try_from(won.iter().position(|cas| *cas == Cas::Done).unwrap()).unwrap();
     assert_eq!(stores.data_keys.find(account_id(1)).await.unwrap(), Some(key("k2", winner)));
 }
+
+/// A rotation meets every key that is left, in pages, and none that is done.
+pub async fn pages_hold_what_is_left_to_rewrap(stores: Stores) {
+    assert_eq!(stores.data_keys.count_by_kek().await.unwrap(), vec![]);
+    let of = |number, kek_id: &str| WrappedDataKey { account: account_id(number), ..key(kek_id, 1) };
+    for number in 1..=7 {
+        signed_in(&stores, number).await;
+        stores.data_keys.ensure(&of(number, if number == 4 { "new" } else { "old" })).await.unwrap();
+    }
+    let page = async |after, limit| stores.data_keys.page_by_kek("new", after, limit).await.unwrap();
+    assert_eq!(page(None, 3).await, [of(1, "old"), of(2, "old"), of(3, "old")]);
+    assert_eq!(page(Some(account_id(3)), 2).await, [of(5, "old"), of(6, "old")]);
+    assert_eq!(page(Some(account_id(6)), 2).await, [of(7, "old")]);
+    assert_eq!(page(Some(account_id(7)), 2).await, []);
+    assert_eq!(stores.data_keys.count_by_kek().await.unwrap(), [("new".to_owned(), 1), ("old".to_owned(), 6)]);
+
+    // Begun again after a part was done, and after an account is gone.
+    for number in [1, 2, 6] {
+        assert_eq!(stores.data_keys.rewrap(&of(number, "new"), "old").await.unwrap(), Cas::Done);
+    }
+    assert!(stores.accounts.remove(account_id(3)).await.unwrap());
+    assert_eq!(page(None, 10).await, [of(5, "old"), of(7, "old")]);
+    for number in [5, 7] {
+        assert_eq!(stores.data_keys.rewrap(&of(number, "new"), "old").await.unwrap(), Cas::Done);
+    }
+    assert_eq!(page(None, 10).await, []);
+    assert_eq!(stores.data_keys.count_by_kek().await.unwrap(), [("new".to_owned(), 6)]);
+}

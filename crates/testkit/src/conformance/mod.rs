@@ -77,6 +77,7 @@ macro_rules! conformance_properties {
                 concurrent_ensures_agree,
                 ensure_needs_the_account,
                 rewrap_names_the_key_that_it_saw,
+                pages_hold_what_is_left_to_rewrap,
             }
             authorization_requests {
                 one_of_fifty_takes_it,

@@ -316,6 +316,19 @@ impl DataKeyStore for SlowDataKeys {
     async fn rewrap(&self, key: &WrappedDataKey, seen_kek_id: &str) -> Result<Cas, StoreError> {
         self.0.rewrap(key, seen_kek_id).await
     }
+
+    async fn page_by_kek(
+        &self,
+        not_kek_id: &str,
+        after: Option<AccountId>,
+        limit: u32,
+    ) -> Result<Vec<WrappedDataKey>, StoreError> {
+        self.0.page_by_kek(not_kek_id, after, limit).await
+    }
+
+    async fn count_by_kek(&self) -> Result<Vec<(String, u64)>, StoreError> {
+        self.0.count_by_kek().await
+    }
 }
 
 /// What to do with the next writes.
