@@ -32,6 +32,7 @@ const ATPROTO: &str = "bowerbird-atproto";
 const PLATFORMS: &str = "bowerbird-platforms";
 const MASTODON: &str = "bowerbird-mastodon";
 const NET: &str = "bowerbird-net";
+const STORAGE_FILE: &str = "bowerbird-storage-file";
 const STORAGE_SQL: &str = "bowerbird-storage-sql";
 const STORAGE_REDIS: &str = "bowerbird-storage-redis";
 const SECRETS_CLOUD: &str = "bowerbird-secrets-cloud";
@@ -44,6 +45,7 @@ pub(super) const ROOMS: &[Room] = &[
     Room { package: CORE, knows: &[OAUTH] },
     Room { package: VAULT, knows: &[OAUTH, CORE] },
     Room { package: NET, knows: &[OAUTH, CORE] },
+    Room { package: STORAGE_FILE, knows: &[OAUTH, CORE] },
     Room { package: STORAGE_SQL, knows: &[OAUTH, CORE] },
     Room { package: STORAGE_REDIS, knows: &[OAUTH, CORE] },
     Room { package: SECRETS_CLOUD, knows: &[OAUTH, CORE] },
@@ -82,7 +84,10 @@ pub(super) const LIBRARIES: &[Library] = &[
         names: &["rustls", "rustls-native-certs", "tokio-rustls", "webpki-roots"],
         what: "TLS towards others",
         homes: &[NET],
-        exceptions: &[Exception { package: TESTKIT, dev_only: false, reason: "fault servers that speak TLS" }],
+        exceptions: &[
+            Exception { package: TESTKIT, dev_only: false, reason: "fault servers that speak TLS" },
+            Exception { package: STORAGE_REDIS, dev_only: false, reason: "tells the Redis driver to use ring" },
+        ],
     },
     Library {
         names: &["hickory-proto", "hickory-resolver"],

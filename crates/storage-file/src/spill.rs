@@ -1,0 +1,273 @@
+//! The spill as a file: one thread writes, and whatever was queued meanwhile shares the next disk write.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc as thread_queue;
+
+use async_trait::async_trait;
+use bowerbird_core::ports::{SpillEntry, SpillError, SpillStore};
+use bowerbird_core::{ConnectionId, Generation};
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use crate::ring::{AppendError, Ring};
+use crate::{entry, folder};
+
+/// The usual length of a ring file: 255 entries of common size.
+pub const SPILL_BYTES: usize = 1 << 20;
+/// Orders that share one disk write at most.
+const BATCH: usize = 64;
+/// The thread's work is flat.
+const STACK_BYTES: usize = 256 * 1024;
+
+/// A spill that was not opened.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the spill file in {folder} cannot be used; check that the folder is writable, has room, and belongs to this user"
+)]
+pub struct OpenSpillError {
+    /// The folder.
+    pub folder: PathBuf,
+    /// The cause.
+    #[source]
+    pub source: io::Error,
+}
+
+/// A ring of a fixed length in a folder, preallocated, for its owner alone.
+///
+/// Each process that works on the folder has a ring of its own (the first that is free), and takes over those of
+/// processes that are gone whenever [`SpillStore::unsettled`] is asked. So ask it at the start, and again before
+/// acting on a refresh that another process may have left behind.
+#[derive(Debug)]
+pub struct FileSpill {
+    orders: thread_queue::Sender<Order>,
+    health: Arc<Mutex<Health>>,
+    own_file: File,
+}
+
+/// What the thread knows, for whoever asks without waiting.
+#[derive(Clone, Copy, Debug)]
+struct Health {
+    has_room: bool,
+    failed: bool,
+}
+
+type Answer<T> = oneshot::Sender<T>;
+
+#[derive(Debug)]
+enum Order {
+    Append { whose: (ConnectionId, Generation), payload: Vec<u8>, answer: Answer<Result<(), SpillError>> },
+    Settle { whose: (ConnectionId, Generation), answer: Answer<()> },
+    Unsettled(Answer<Result<Vec<SpillEntry>, SpillError>>),
+    HighMarks(Answer<Vec<(ConnectionId, Generation)>>),
+    Probe(Answer<Result<(), SpillError>>),
+    Close(Answer<()>),
+}
+
+impl FileSpill {
+    /// Opens the first free ring in a folder, making both where there is none. `bytes` is the length of a new ring
+    /// ([`SPILL_BYTES`]). Blocks for some disk writes; call it at the start, not while serving.
+    pub fn open(folder: &Path, bytes: usize) -> Result<Self, OpenSpillError> {
+        Self::start(folder, bytes).map_err(|source| OpenSpillError { folder: folder.to_owned(), source })
+    }
+
+    fn start(folder: &Path, bytes: usize) -> io::Result<Self> {
+        folder::make(folder)?;
+        let (number, file) = folder::claim_ring(folder)?;
+        let own = Ring::open(file, bytes)?;
+        folder::sync(folder)?;
+        let own_file = own.file()?;
+        let health = Arc::new(Mutex::new(Health { has_room: own.has_room(), failed: false }));
+        let (orders, given) = thread_queue::channel();
+        let mut writer = Writer {
+            folder: folder.to_owned(),
+            bytes,
+            own,
+            numbers: vec![number],
+            adopted: Vec::new(),
+            health: health.clone(),
+        };
+        std::thread::Builder::new()
+            .name("spill".to_owned())
+            .stack_size(STACK_BYTES)
+            .spawn(move || writer.run(&given))?;
+        Ok(Self { orders, health, own_file })
+    }
+
+    /// Finishes what is queued and lets go of the ring. Otherwise that happens when the value is dropped, soon after.
+    pub async fn close(&self) {
+        let _gone_already = self.ask(Order::Close).await;
+    }
+
+    async fn ask<T>(&self, order: impl FnOnce(Answer<T>) -> Order) -> Result<T, SpillError> {
+        let (answer, answered) = oneshot::channel();
+        self.orders.send(order(answer)).map_err(|_| closed())?;
+        answered.await.map_err(|_| closed())
+    }
+}
+
+#[async_trait]
+impl SpillStore for FileSpill {
+    async fn ready(&self) -> Result<(), SpillError> {
+        let health = *self.health.lock();
+        if health.failed {
+            return self.ask(Order::Probe).await?;
+        }
+        match folder::has_a_name(&self.own_file) {
+            Ok(true) if health.has_room => Ok(()),
+            Ok(true) => Err(SpillError::Full),
+            Ok(false) => Err(unwritable(io::Error::new(io::ErrorKind::NotFound, "the spill file was removed"))),
+            Err(error) => Err(unwritable(error)),
+        }
+    }
+
+    async fn append(&self, entry: &SpillEntry) -> Result<(), SpillError> {
+        let payload = entry::encode(entry).map_err(|error| SpillError::Unwritable(error.into()))?;
+        let whose = (entry.connection, entry.seen);
+        self.ask(|answer| Order::Append { whose, payload, answer }).await?
+    }
+
+    async fn settle(&self, connection: ConnectionId, seen: Generation) {
+        let _closed = self.ask(|answer| Order::Settle { whose: (connection, seen), answer }).await;
+    }
+
+    async fn unsettled(&self) -> Result<Vec<SpillEntry>, SpillError> {
+        self.ask(Order::Unsettled).await?
+    }
+
+    async fn high_marks(&self) -> Result<Vec<(ConnectionId, Generation)>, SpillError> {
+        self.ask(Order::HighMarks).await
+    }
+}
+
+/// The thread's own.
+struct Writer {
+    folder: PathBuf,
+    bytes: usize,
+    own: Ring,
+    /// The rings that are held, this process's own first.
+    numbers: Vec<usize>,
+    /// The rings of processes that are gone: read, and settled, never appended to.
+    adopted: Vec<Ring>,
+    health: Arc<Mutex<Health>>,
+}
+
+impl Writer {
+    fn run(&mut self, orders: &thread_queue::Receiver<Order>) {
+        while let Ok(first) = orders.recv() {
+            let mut written = Vec::new();
+            let mut closed = None;
+            let mut order = Some(first);
+            while let Some(next) = order {
+                match next {
+                    Order::Append { whose, payload, answer } => match self.own.append(whose, &payload) {
+                        Ok(block) => written.push((block, answer)),
+                        Err(AppendError::Full) => tell(answer, Err(SpillError::Full)),
+                        Err(AppendError::Unwritable(error)) => {
+                            self.health.lock().failed = true;
+                            tell(answer, Err(unwritable(error)));
+                        }
+                    },
+                    Order::Settle { whose: (connection, seen), answer } => {
+                        for ring in std::iter::once(&mut self.own).chain(&mut self.adopted) {
+                            ring.settle(connection, seen);
+                        }
+                        tell(answer, ());
+                    }
+                    Order::Unsettled(answer) => tell(answer, self.unsettled().map_err(unwritable)),
+                    Order::HighMarks(answer) => tell(answer, self.high_marks()),
+                    Order::Probe(answer) => tell(answer, self.probe()),
+                    Order::Close(answer) => {
+                        closed = Some(answer);
+                        break;
+                    }
+                }
+                order = if written.len() < BATCH { orders.try_recv().ok() } else { None };
+            }
+            self.confirm(written);
+            if let Some(closed) = closed {
+                self.release();
+                tell(closed, ());
+                return;
+            }
+        }
+    }
+
+    /// Makes what was written durable, together, and says so.
+    fn confirm(&mut self, written: Vec<(usize, Answer<Result<(), SpillError>>)>) {
+        if !written.is_empty() {
+            let synced = self.own.sync().map_err(Arc::new);
+            self.health.lock().failed = synced.is_err();
+            for (block, answer) in written {
+                if synced.is_err() {
+                    self.own.forget(block);
+                }
+                tell(answer, synced.clone().map_err(|cause| SpillError::Unwritable(Box::new(Shared(cause)))));
+            }
+        }
+        self.health.lock().has_room = self.own.has_room();
+    }
+
+    fn probe(&mut self) -> Result<(), SpillError> {
+        let tried = self.own.probe();
+        self.health.lock().failed = tried.is_err();
+        tried.map_err(unwritable)?;
+        if self.own.has_room() { Ok(()) } else { Err(SpillError::Full) }
+    }
+
+    /// Every unsettled entry; those of one connection in the order of their generations.
+    fn unsettled(&mut self) -> io::Result<Vec<SpillEntry>> {
+        self.adopt()?;
+        let mut entries = self.own.unsettled()?;
+        for ring in &mut self.adopted {
+            entries.extend(ring.unsettled()?);
+        }
+        entries.sort_by_key(|(number, entry)| (entry.seen, entry.tokens.issued_at, *number));
+        Ok(entries.into_iter().map(|(_, entry)| entry).collect())
+    }
+
+    fn adopt(&mut self) -> io::Result<()> {
+        for (number, file) in folder::claim_orphans(&self.folder, &self.numbers)? {
+            self.adopted.push(Ring::open(file, self.bytes)?);
+            self.numbers.push(number);
+        }
+        Ok(())
+    }
+
+    fn high_marks(&self) -> Vec<(ConnectionId, Generation)> {
+        let mut highest = std::collections::BTreeMap::new();
+        for (connection, generation) in std::iter::once(&self.own).chain(&self.adopted).flat_map(Ring::high_marks) {
+            let known = highest.entry(connection).or_insert(generation);
+            *known = generation.max(*known);
+        }
+        highest.into_iter().collect()
+    }
+
+    /// Lets go of every ring now, while the value still lives.
+    fn release(&mut self) {
+        self.own.unlock();
+        for ring in &self.adopted {
+            ring.unlock();
+        }
+    }
+}
+
+fn tell<T>(answer: Answer<T>, what: T) {
+    // Whoever asked may be gone; what was done stays done.
+    let _nobody_waits = answer.send(what);
+}
+
+fn closed() -> SpillError {
+    SpillError::Unwritable("the spill file is closed".into())
+}
+
+fn unwritable(error: io::Error) -> SpillError {
+    SpillError::Unwritable(error.into())
+}
+
+/// One cause for every entry of a disk write.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+struct Shared(Arc<io::Error>);
