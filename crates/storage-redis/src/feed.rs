@@ -1,0 +1,167 @@
+//! News between instances, over one channel.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bowerbird_core::ports::{Change, ChangeFeed, ChangeListener};
+use bowerbird_core::{AccountId, ConnectionId, DeviceSessionId};
+use futures_util::StreamExt as _;
+use parking_lot::RwLock;
+use redis::RedisResult;
+use tokio::task::AbortHandle;
+
+use crate::OpenError;
+use crate::address::Address;
+use crate::link::{Link, Roots};
+
+/// A connection that says nothing for so long is asked whether it is still there.
+const PING: Duration = Duration::from_secs(2);
+/// How long connecting, and an answer to that question, may take.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// The wait after a lost connection; doubles up to the longest.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+
+/// Publishes changes and hears those of others (and its own, which harms nobody). Ends when dropped.
+pub struct RedisFeed {
+    link: Link,
+    channel: String,
+    listeners: Arc<Listeners>,
+    hearing: AbortHandle,
+}
+
+#[derive(Default)]
+struct Listeners(RwLock<Vec<Arc<dyn ChangeListener>>>);
+
+impl Listeners {
+    fn each(&self, tell: impl Fn(&Arc<dyn ChangeListener>)) {
+        for listener in &*self.0.read() {
+            tell(listener);
+        }
+    }
+}
+
+impl RedisFeed {
+    pub(crate) fn start(address: Address, roots: Roots, link: Link, channel: String) -> Result<Self, OpenError> {
+        let listeners = Arc::new(Listeners::default());
+        let ear = Ear { address, roots, channel: channel.clone(), listeners: Arc::clone(&listeners) };
+        let runtime = tokio::runtime::Handle::try_current().map_err(|_| OpenError::NoRuntime)?;
+        let hearing = runtime.spawn(ear.hear()).abort_handle();
+        Ok(Self { link, channel, listeners, hearing })
+    }
+}
+
+impl Drop for RedisFeed {
+    fn drop(&mut self) {
+        self.hearing.abort();
+    }
+}
+
+#[async_trait]
+impl ChangeFeed for RedisFeed {
+    async fn publish(&self, change: Change) {
+        let _: Option<u64> = self.link.ask(redis::cmd("PUBLISH").arg(&self.channel).arg(written(&change))).await;
+    }
+
+    fn listen(&self, listener: Arc<dyn ChangeListener>) {
+        self.listeners.0.write().push(listener);
+    }
+}
+
+struct Ear {
+    address: Address,
+    roots: Roots,
+    channel: String,
+    listeners: Arc<Listeners>,
+}
+
+impl Ear {
+    /// Hears until aborted.
+    async fn hear(self) {
+        let (mut wait, mut turn) = (FIRST_WAIT, 0);
+        loop {
+            match self.connected(turn, &mut wait).await {
+                Ok(()) => tracing::debug!("the channel of changes ended"),
+                Err(error) => tracing::warn!(%error, "the channel of changes is lost; connecting again"),
+            }
+            turn += 1;
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(LONGEST_WAIT);
+        }
+    }
+
+    async fn connected(&self, turn: usize, wait: &mut Duration) -> RedisResult<()> {
+        let client = self.roots.client(self.address.node(turn))?;
+        let connecting = async {
+            let mut pubsub = client.get_async_pubsub().await?;
+            pubsub.subscribe(&self.channel).await?;
+            Ok::<_, redis::RedisError>(pubsub)
+        };
+        let (mut sink, mut messages) = in_time(connecting).await?.split();
+        *wait = FIRST_WAIT;
+        // From here on nothing is missed; whatever was said before may have been.
+        self.listeners.each(|listener| listener.missed());
+        loop {
+            match tokio::time::timeout(PING, messages.next()).await {
+                Ok(Some(message)) => self.tell(message.get_payload_bytes()),
+                Ok(None) => return Ok(()),
+                Err(_) => in_time(sink.ping::<redis::Value>()).await.map(drop)?,
+            }
+        }
+    }
+
+    fn tell(&self, payload: &[u8]) {
+        match std::str::from_utf8(payload).ok().and_then(read) {
+            Some(change) => self.listeners.each(|listener| listener.changed(&change)),
+            // From a later version, perhaps: its meaning is unknown, so every copy goes.
+            None => self.listeners.each(|listener| listener.missed()),
+        }
+    }
+}
+
+async fn in_time<T>(action: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
+    tokio::time::timeout(PATIENCE, action)
+        .await
+        .unwrap_or_else(|_| Err((redis::ErrorKind::Io, "no answer in time").into()))
+}
+
+fn written(change: &Change) -> String {
+    match change {
+        Change::DeviceSession(id) => format!("device {id}"),
+        Change::Credential(id) => format!("credential {id}"),
+        Change::Account(id) => format!("account {id}"),
+    }
+}
+
+fn read(message: &str) -> Option<Change> {
+    let (kind, id) = message.split_once(' ')?;
+    match kind {
+        "device" => DeviceSessionId::parse(id).ok().map(Change::DeviceSession),
+        "credential" => ConnectionId::parse(id).ok().map(Change::Credential),
+        "account" => AccountId::parse(id).ok().map(Change::Account),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bowerbird_core::testing::SeededEntropy;
+
+    use super::*;
+
+    #[test]
+    fn a_change_is_read_as_it_was_written() {
+        let entropy = SeededEntropy::new(1);
+        for change in [
+            Change::DeviceSession(DeviceSessionId::random(&entropy)),
+            Change::Credential(ConnectionId::random(&entropy)),
+            Change::Account(AccountId::random(&entropy)),
+        ] {
+            assert_eq!(read(&written(&change)), Some(change));
+        }
+        for message in ["", "device", "device x", "other 0123", "credential 1\n"] {
+            assert_eq!(read(message), None, "{message:?}");
+        }
+    }
+}
