@@ -38,9 +38,11 @@ pub(crate) const BENCH: &[Tool] = &[
     Tool { programs: &["nginx", "/usr/sbin/nginx"], package: "nginx-light", purpose: "the bench's yardstick" },
 ];
 
-/// The database of several instances, for the tests of its stores.
-pub(crate) const POSTGRESQL: &[Tool] =
-    &[Tool { programs: &["/usr/lib/postgresql"], package: "postgresql", purpose: "tests of the stores" }];
+/// The database and the fast tier of several instances, for the tests of both.
+pub(crate) const STORES: &[Tool] = &[
+    Tool { programs: &["/usr/lib/postgresql"], package: "postgresql", purpose: "tests of the stores" },
+    Tool { programs: &["redis-server"], package: "redis-server", purpose: "tests of the shared tier" },
+];
 
 /// What the `AppView` stores its records in.
 pub(crate) const APPVIEW: &[Tool] = &[

@@ -115,7 +115,7 @@ impl Run<'_> {
     }
 
     fn tools(&mut self, everything: bool) -> Result<Outcome> {
-        tools::ensure(self.ui, &[tools::TESTNET, tools::POSTGRESQL])?;
+        tools::ensure(self.ui, &[tools::TESTNET, tools::STORES])?;
         if self.chromium.is_none() {
             tools::ensure(self.ui, &[tools::CHROMIUM])?;
             self.chromium = tools::chromium();
