@@ -12,14 +12,14 @@ use http::{HeaderValue, Method, Request, Response, Version};
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::allowlist::Allowlist;
 use crate::body::{IncomingBody, Lease, OutgoingBody, Upload};
 use crate::connector::Connector;
 use crate::limits::{Limits, broken, check_head, collect};
 use crate::origin::{Origin, Origins};
-use crate::pool::{PoolContext, Sender, keep_for};
+use crate::pool::{PoolContext, Sender, Unanswered, keep_for};
 use crate::resolver::Resolver;
 use crate::{NetConfig, NetError, tls};
 
@@ -62,6 +62,12 @@ impl NetClient {
         Ok(Arc::new(Self { origins, connector, limits, user_agent, sweeping: AtomicBool::new(false) }))
     }
 
+    /// When a request of this purpose that begins now must have the head of its answer.
+    #[expect(clippy::disallowed_methods, reason = "a deadline of this adapter, measured by the runtime that runs it")]
+    fn in_time(&self, purpose: Purpose) -> Instant {
+        Instant::now() + self.limits.deadline(purpose)
+    }
+
     /// Adds what every request has.
     fn dress(&self, request: &mut Request<OutgoingBody>, purpose: Purpose) {
         *request.version_mut() = Version::HTTP_11;
@@ -76,21 +82,24 @@ impl NetClient {
         }
     }
 
-    /// Sends a request until the head of its answer. `sent` is kept true to what has happened at every await, so that a
-    /// deadline may end this anywhere.
+    /// Sends a request until the head of its answer, or until a deadline. `sent` is kept true to what has happened at
+    /// every await, so that a deadline of the caller's may end this anywhere.
+    ///
+    /// Here and in [`Self::stream`], what is rare is boxed: a call that is passed on pays for the size of its future.
     async fn exchange(
         &self,
         origin: &Arc<Origin>,
         mut request: Request<OutgoingBody>,
         purpose: Purpose,
         reading: Reading,
+        until: Option<Instant>,
         sent: &mut Sent,
     ) -> Result<(Response<Incoming>, Lease), HttpError> {
         self.dress(&mut request, purpose);
         if purpose.may_reuse_connection() {
             while let Some(sender) = origin.pool.take().await {
                 let again = repeatable(&request);
-                match attempt(origin, sender, request, reading, sent).await {
+                match attempt(origin, sender, request, reading, until, sent).await {
                     Ok(answer) => return Ok(answer),
                     // It never left: the next connection is its first.
                     Err(Lost::Unsent(unsent, _)) => request = *unsent,
@@ -106,17 +115,25 @@ impl NetClient {
                 }
             }
         }
-        let sender = self.connector.connect(origin).await.map_err(|error| HttpError { sent: *sent, ..error })?;
+        let sender = Box::pin(self.connect(origin, until)).await.map_err(|error| HttpError { sent: *sent, ..error })?;
         if keeps_connection(purpose) {
             self.start_sweeping();
             if let Sender::Http2(sender) = &sender {
                 origin.pool.share(sender);
             }
         }
-        attempt(origin, sender, request, reading, sent).await.map_err(|lost| match lost {
+        attempt(origin, sender, request, reading, until, sent).await.map_err(|lost| match lost {
             Lost::Unsent(_, error) => HttpError { sent: *sent, fault: HttpFault::Connect, source: Some(error.into()) },
             Lost::Perhaps(error) => error,
         })
+    }
+
+    async fn connect(&self, origin: &Origin, until: Option<Instant>) -> Result<Sender, HttpError> {
+        let connecting = self.connector.connect(origin);
+        match until {
+            Some(until) => timeout_at(until, connecting).await.unwrap_or_else(|_| Err(too_late(Sent::No))),
+            None => connecting.await,
+        }
     }
 
     async fn send_within_limits(
@@ -126,9 +143,8 @@ impl NetClient {
         purpose: Purpose,
         sent: &mut Sent,
     ) -> Result<Response<Bytes>, HttpError> {
-        let head =
-            timeout(self.limits.deadline(purpose), self.exchange(origin, request, purpose, Reading::Collected, sent))
-                .await;
+        let exchange = self.exchange(origin, request, purpose, Reading::Collected, None, sent);
+        let head = timeout(self.limits.deadline(purpose), exchange).await;
         let (answer, lease) = head.unwrap_or_else(|_| Err(too_late(*sent)))?;
         let (head, body) = answer.into_parts();
         check_head(&head, purpose)?;
@@ -149,7 +165,7 @@ impl NetClient {
         let upload = Upload::start();
         let request = request.map(|body| OutgoingBody::Streamed { body, upload: Arc::clone(&upload) });
         let idle = self.limits.idle();
-        let mut exchange = std::pin::pin!(self.exchange(origin, request, Purpose::Api, Reading::HandedOn, sent));
+        let mut exchange = std::pin::pin!(self.exchange(origin, request, Purpose::Api, Reading::HandedOn, None, sent));
         let mut timer = std::pin::pin!(sleep(idle));
         let mut finished = false;
         loop {
@@ -205,11 +221,10 @@ impl HttpClient for NetClient {
         let mut sent = Sent::No;
         let (answer, lease) = if request.body().is_end_stream() {
             let request = request.map(|_| OutgoingBody::empty());
-            let exchange = self.exchange(&origin, request, Purpose::Api, Reading::HandedOn, &mut sent);
-            let outcome = timeout(self.limits.deadline(Purpose::Api), exchange).await;
-            outcome.unwrap_or_else(|_| Err(too_late(sent)))?
+            let until = self.in_time(Purpose::Api);
+            self.exchange(&origin, request, Purpose::Api, Reading::HandedOn, Some(until), &mut sent).await?
         } else {
-            self.upload(&origin, request, &mut sent).await?
+            Box::pin(self.upload(&origin, request, &mut sent)).await?
         };
         let (head, body) = answer.into_parts();
         check_head(&head, Purpose::Api)?;
@@ -257,6 +272,7 @@ async fn attempt(
     mut sender: Sender,
     mut request: Request<OutgoingBody>,
     reading: Reading,
+    until: Option<Instant>,
     sent: &mut Sent,
 ) -> Result<(Response<Incoming>, Lease), Lost> {
     direct(&mut request, origin, sender.is_http2());
@@ -264,18 +280,17 @@ async fn attempt(
         sender.detach();
     }
     let before = std::mem::replace(sent, Sent::Perhaps);
-    match sender.send(request).await {
+    match sender.send(request, until).await {
         Ok(answer) => {
             let keep_for = keep_for(answer.headers());
             Ok((answer, Lease { sender, origin: Arc::clone(origin), keep_for }))
         }
-        Err(mut error) => match error.take_message() {
-            Some(unsent) => {
-                *sent = before;
-                Err(Lost::Unsent(Box::new(unsent), error.into_error()))
-            }
-            None => Err(Lost::Perhaps(broken(error.into_error()))),
-        },
+        Err(Unanswered::Unsent(unsent, error)) => {
+            *sent = before;
+            Err(Lost::Unsent(unsent, error))
+        }
+        Err(Unanswered::Broken(error)) => Err(Lost::Perhaps(broken(error))),
+        Err(Unanswered::TooLate) => Err(Lost::Perhaps(too_late(*sent))),
     }
 }
 

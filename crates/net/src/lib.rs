@@ -16,6 +16,7 @@
 
 pub mod address;
 mod allowlist;
+mod bell;
 mod body;
 mod client;
 mod clock;
@@ -25,6 +26,7 @@ mod dial;
 mod entropy;
 mod limits;
 mod origin;
+mod patience;
 mod pool;
 mod resolver;
 mod tls;

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::Context;
+use std::task::{Context, Poll};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
@@ -13,9 +13,11 @@ use http::{HeaderMap, HeaderName, Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
 use parking_lot::Mutex;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::bell::Bell;
 use crate::body::OutgoingBody;
+use crate::patience::Patience;
 
 /// How long an idle connection is kept. Shorter than most servers', so that we rarely meet one that is closing.
 pub(crate) const KEEP_IDLE: Duration = Duration::from_secs(30);
@@ -36,18 +38,16 @@ pub(crate) type Driver = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub(crate) struct Http1 {
     sender: http1::SendRequest<OutgoingBody>,
     driver: Option<Driver>,
+    bell: Bell,
+    patience: Patience,
     /// The thread that opened it, whose runtime hears from its socket.
     home: ThreadId,
 }
 
 impl Http1 {
     pub(crate) fn new(sender: http1::SendRequest<OutgoingBody>, driver: Driver) -> Self {
-        Self { sender, driver: Some(driver), home: thread::current().id() }
-    }
-
-    /// Moves bytes, if that is this task's business.
-    fn drive(&mut self, cx: &mut Context<'_>) {
-        drive(&mut self.driver, cx);
+        let (bell, patience) = (Bell::new(), Patience::default());
+        Self { sender, driver: Some(driver), bell, patience, home: thread::current().id() }
     }
 
     /// Lets a task of its own drive the connection from now on: for answers that are read without looking at the
@@ -60,12 +60,52 @@ impl Http1 {
 
     /// Whether it takes a request. Driven once first: that is how a closing by the peer comes to light.
     async fn is_usable(&mut self) -> bool {
-        let ready = poll_fn(|cx| {
-            self.drive(cx);
-            self.sender.poll_ready(cx)
-        });
-        matches!(timeout(SETTLE, ready).await, Ok(Ok(())))
+        // Nearly all are ready at once; only the others need a timer.
+        match poll_fn(|cx| Poll::Ready(self.poll_usable(cx))).await {
+            Poll::Ready(usable) => usable,
+            Poll::Pending => Box::pin(timeout(SETTLE, poll_fn(|cx| self.poll_usable(cx)))).await.unwrap_or(false),
+        }
     }
+
+    fn poll_usable(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        let Self { sender, driver, bell, .. } = self;
+        attend(bell, driver, cx, |cx| sender.poll_ready(cx).map(|ready| ready.is_ok()))
+    }
+
+    async fn send(
+        &mut self,
+        request: Request<OutgoingBody>,
+        until: Option<Instant>,
+    ) -> Result<Response<Incoming>, Unanswered> {
+        let Self { sender, driver, bell, patience, .. } = self;
+        let mut answer = pin!(bell.attended(|| sender.try_send_request(request)));
+        poll_fn(|cx| {
+            if let Poll::Ready(answer) = attend(bell, driver, cx, |cx| answer.as_mut().poll(cx)) {
+                return Poll::Ready(answer.map_err(Unanswered::from));
+            }
+            match until {
+                Some(until) => patience.poll(cx, until).map(|()| Err(Unanswered::TooLate)),
+                None => Poll::Pending,
+            }
+        })
+        .await
+    }
+}
+
+/// Drives a connection, if that is this task's business, and then looks for what is wanted of it.
+fn attend<T>(
+    bell: &Bell,
+    driver: &mut Option<Driver>,
+    cx: &mut Context<'_>,
+    mut wanted: impl FnMut(&mut Context<'_>) -> Poll<T>,
+) -> Poll<T> {
+    if driver.is_none() {
+        return wanted(cx);
+    }
+    bell.attend(cx, |cx| {
+        drive(driver, cx);
+        wanted(cx)
+    })
 }
 
 fn drive(driver: &mut Option<Driver>, cx: &mut Context<'_>) {
@@ -85,28 +125,43 @@ impl Sender {
         matches!(self, Self::Http2(_))
     }
 
-    /// Sends a request. The error hands the request back exactly when none of it was written.
+    /// Sends a request, and waits for the head of its answer until a deadline if there is one.
     pub(crate) async fn send(
         &mut self,
         request: Request<OutgoingBody>,
-    ) -> Result<Response<Incoming>, TrySendError<Request<OutgoingBody>>> {
+        until: Option<Instant>,
+    ) -> Result<Response<Incoming>, Unanswered> {
         match self {
-            Self::Http1(Http1 { sender, driver, .. }) => {
-                let mut answer = pin!(sender.try_send_request(request));
-                poll_fn(|cx| {
-                    drive(driver, cx);
-                    answer.as_mut().poll(cx)
-                })
-                .await
+            Self::Http1(connection) => connection.send(request, until).await,
+            Self::Http2(sender) => {
+                let answer = sender.try_send_request(request);
+                match until {
+                    Some(until) => Box::pin(timeout_at(until, answer)).await.map_err(|_| Unanswered::TooLate)?,
+                    None => answer.await,
+                }
+                .map_err(Unanswered::from)
             }
-            Self::Http2(sender) => sender.try_send_request(request).await,
         }
     }
 
-    /// See [`Http1::drive`]; HTTP/2 connections always have a task of their own.
-    pub(crate) fn drive(&mut self, cx: &mut Context<'_>) {
-        if let Self::Http1(connection) = self {
-            connection.drive(cx);
+    /// Looks for a piece of an answer, and drives the connection if that does not have it; HTTP/2 connections always
+    /// have a task of their own.
+    pub(crate) fn poll_piece<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut piece: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        match self {
+            Self::Http1(Http1 { driver: driver @ Some(_), bell, .. }) => bell.attend(cx, |cx| {
+                // Asked first, so that the connection knows that more is wanted; then it may bring it at once.
+                let polled = piece(cx);
+                if polled.is_ready() {
+                    return polled;
+                }
+                drive(driver, cx);
+                piece(cx)
+            }),
+            Self::Http1(_) | Self::Http2(_) => piece(cx),
         }
     }
 
@@ -121,6 +176,25 @@ impl Sender {
         match self {
             Self::Http1(connection) => connection.is_usable().await,
             Self::Http2(sender) => sender.is_ready(),
+        }
+    }
+}
+
+/// A request without an answer.
+pub(crate) enum Unanswered {
+    /// The connection failed before any of it was written; here it is again.
+    Unsent(Box<Request<OutgoingBody>>, hyper::Error),
+    /// The connection failed later.
+    Broken(hyper::Error),
+    /// The deadline passed.
+    TooLate,
+}
+
+impl From<TrySendError<Request<OutgoingBody>>> for Unanswered {
+    fn from(mut error: TrySendError<Request<OutgoingBody>>) -> Self {
+        match error.take_message() {
+            Some(request) => Self::Unsent(Box::new(request), error.into_error()),
+            None => Self::Broken(error.into_error()),
         }
     }
 }
