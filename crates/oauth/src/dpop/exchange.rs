@@ -4,9 +4,9 @@ use http::{
     HeaderMap, HeaderValue, Request, Response, StatusCode,
     header::{AUTHORIZATION, InvalidHeaderValue},
 };
-use url::Url;
 
-use super::{DPOP_HEADER, DpopChallenge, DpopNonce, proof};
+use super::proof::{htu_of, proof_for};
+use super::{DPOP_HEADER, DpopChallenge, DpopNonce};
 use crate::{
     Secret, SigningKey, Timestamp,
     token::{OAuthErrorAnswer, TokenErrorCode},
@@ -85,9 +85,9 @@ impl DpopExchange {
         if self.last_jti == Some(jti) {
             return Err(DpopExchangeError::JtiReused);
         }
-        let url = Url::parse(&request.uri().to_string()).map_err(|_| DpopExchangeError::NotAbsolute)?;
+        let htu = htu_of(request.uri()).ok_or(DpopExchangeError::NotAbsolute)?;
         let authorization = access_token.map(authorization_value).transpose()?;
-        let proof = proof(key, request.method(), &url, now, &jti, self.nonce.as_ref(), access_token);
+        let proof = proof_for(key, request.method(), &htu, now, &jti, self.nonce.as_ref(), access_token);
         let headers = request.headers_mut();
         headers.insert(DPOP_HEADER, sensitive(proof.expose())?);
         if let Some(authorization) = authorization {

@@ -1,6 +1,8 @@
 //! DPoP proofs (RFC 9449 §4): one signature and a few allocations each.
 
-use http::{HeaderName, Method};
+use std::net::Ipv4Addr;
+
+use http::{HeaderName, Method, Uri};
 use url::{Position, Url};
 
 use super::DpopNonce;
@@ -28,7 +30,20 @@ pub fn proof(
     nonce: Option<&DpopNonce>,
     access_token: Option<&Secret>,
 ) -> Secret {
-    let claims = claims(method, url, now, jti, nonce, access_token);
+    proof_for(key, method, &htu(url), now, jti, nonce, access_token)
+}
+
+/// The proof for a URL as [`htu`] writes it.
+pub(super) fn proof_for(
+    key: &SigningKey,
+    method: &Method,
+    htu: &str,
+    now: Timestamp,
+    jti: &[u8; 16],
+    nonce: Option<&DpopNonce>,
+    access_token: Option<&Secret>,
+) -> Secret {
+    let claims = claims(method, htu, now, jti, nonce, access_token);
     let header = key.proof_header();
     // Header, dot, payload (4 characters for 3 bytes), dot, 86 characters of signature.
     let mut compact = String::with_capacity(header.len() + claims.len().div_ceil(3) * 4 + 88);
@@ -46,10 +61,54 @@ pub fn htu(url: &Url) -> String {
     htu
 }
 
-/// The claims, written by hand: every part is free of characters that JSON would escape, except for the URL.
+/// The same of a request's target, if it is an absolute URL.
+pub(super) fn htu_of(uri: &Uri) -> Option<String> {
+    if let Some(htu) = htu_as_written(uri) {
+        return Some(htu);
+    }
+    Url::parse(&uri.to_string()).ok().map(|url| htu(&url))
+}
+
+/// For a target that is certainly in the form that a URL parser would give it, which saves the parsing: nearly every
+/// one, since origins are kept as a parser wrote them and paths are names of methods.
+fn htu_as_written(uri: &Uri) -> Option<String> {
+    let (scheme, default_port) = match uri.scheme_str()? {
+        "https" => ("https://", "443"),
+        "http" => ("http://", "80"),
+        _ => return None,
+    };
+    let authority = uri.authority()?.as_str();
+    let (host, port) = authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port)));
+    let port_fits = port.is_none_or(|port| {
+        let decimal = !port.starts_with('0') && port.bytes().all(|byte| byte.is_ascii_digit());
+        decimal && port != default_port && port.parse::<u16>().is_ok()
+    });
+    let path = uri.path();
+    let path_fits = path.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'.' | b'-' | b'_'));
+    if !port_fits || !path_fits || path.contains("/.") || !is_normal(host) {
+        return None;
+    }
+    let mut htu = String::with_capacity(scheme.len() + authority.len() + path.len());
+    htu.push_str(scheme);
+    htu.push_str(authority);
+    htu.push_str(path);
+    Some(htu)
+}
+
+/// Whether a host is a name of plain labels that no parser takes for a number, or an IPv4 address in its usual form.
+fn is_normal(host: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let labels = || host.split('.');
+    let name = labels().all(|label| !label.is_empty() && label.bytes().all(plain) && !label.starts_with("xn--"));
+    let worded = labels().next_back().is_some_and(|last| last.starts_with(|first: char| first.is_ascii_lowercase()));
+    (name && worded) || host.parse::<Ipv4Addr>().is_ok()
+}
+
+/// The claims, written by hand: every part is free of characters that JSON would escape, and so is
+/// nearly every URL.
 fn claims(
     method: &Method,
-    url: &Url,
+    htu: &str,
     now: Timestamp,
     jti: &[u8; 16],
     nonce: Option<&DpopNonce>,
@@ -61,7 +120,13 @@ fn claims(
     claims.push_str(r#"","htm":""#);
     claims.push_str(method.as_str());
     claims.push_str(r#"","htu":"#);
-    claims.push_str(&serde_json::Value::String(htu(url)).to_string());
+    if htu.bytes().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\')) {
+        claims.push('"');
+        claims.push_str(htu);
+        claims.push('"');
+    } else {
+        claims.push_str(&serde_json::Value::from(htu).to_string());
+    }
     claims.push_str(r#","iat":"#);
     claims.push_str(&now.as_seconds().to_string());
     if let Some(nonce) = nonce {
@@ -148,6 +213,28 @@ mod tests {
         assert_eq!(htu_of("https://[::1]:1/%22?q"), "https://[::1]:1/%22");
     }
 
+    #[test]
+    fn the_usual_targets_are_not_parsed() {
+        for (target, plain) in [
+            ("https://pds.example/xrpc/app.bsky.feed.getTimeline?limit=1", true),
+            ("https://pds.example:8443/xrpc/a.b.c", true),
+            ("http://127.0.0.1:2583/xrpc/a.b.c", true),
+            ("https://pds.example", true),
+            ("https://pds.example:443/xrpc/a.b.c", false),
+            ("https://PDS.example/xrpc/a.b.c", false),
+            ("https://pds.example/a/../b", false),
+            ("https://pds.example/%7e", false),
+            ("https://0x7f.1/", false),
+            ("https://127.1/", false),
+            ("https://xn--a.example/", false),
+            ("https://user@pds.example/", false),
+            ("https://[::1]/", false),
+            ("/xrpc/a.b.c", false),
+        ] {
+            assert_eq!(htu_as_written(&target.parse().unwrap()).is_some(), plain, "{target}");
+        }
+    }
+
     proptest! {
         #[test]
         fn htu_is_the_url_without_query_fragment_and_credentials(
@@ -165,11 +252,25 @@ mod tests {
         }
 
         #[test]
+        fn what_is_not_parsed_is_what_a_parser_would_give(
+            scheme in "https?",
+            host in "[a-z0-9.-]{1,10}|[0-9]{1,3}(\\.[0-9x]{1,3}){1,4}|\\[::1\\]|xn--[a-z0-9]{1,4}\\.example|u@[A-Z]b\\.de",
+            port in "|:[0-9]{0,6}|:443|:80|:0[0-9]{1,3}",
+            path in "(/[a-zA-Z0-9._%~:@!-]{0,6}){0,3}(/\\.\\.?)?|/xrpc/[a-z]{1,4}(\\.[a-zA-Z]{1,4}){2,3}",
+            query in "|\\?[a-z=/.]{0,6}",
+        ) {
+            let text = format!("{scheme}://{host}{port}{path}{query}");
+            let Ok(uri) = text.parse::<Uri>() else { return Ok(()) };
+            let parsed = Url::parse(&uri.to_string()).ok().map(|url| htu(&url));
+            prop_assert_eq!(htu_of(&uri), parsed);
+        }
+
+        #[test]
         fn claims_are_json_whatever_the_url(path in "\\PC{0,40}", nonce in "[!#-\\[\\]-~]{1,40}") {
             let mut url = Url::parse("https://pds.example/").unwrap();
             url.set_path(&path);
             let nonce = DpopNonce::parse(&nonce).unwrap();
-            let text = claims(&Method::GET, &url, Timestamp::EPOCH, &[0; 16], Some(&nonce), None);
+            let text = claims(&Method::GET, &htu(&url), Timestamp::EPOCH, &[0; 16], Some(&nonce), None);
             let read: Value = serde_json::from_str(&text).unwrap();
             prop_assert_eq!(read["nonce"].as_str(), Some(nonce.as_str()));
             prop_assert_eq!(read["htu"].as_str(), Some(url.as_str()));
