@@ -1,7 +1,7 @@
 //! Data keys: one random key per account, stored wrapped by a key-encryption key.
 //!
-//! Removing an account's data key makes everything sealed under it unreadable, backups included. Re-wrapping all keys
-//! under a newer key-encryption key will live beside this file.
+//! Removing an account's data key makes everything sealed under it unreadable, backups included. Wrapping all keys
+//! under a newer key-encryption key is [`KeyRotation`](crate::KeyRotation)'s.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,12 +29,40 @@ pub enum DataKeyError {
     Unreadable(#[from] Unreadable),
 }
 
+/// Wraps data keys and opens them.
+#[derive(Clone)]
+pub(crate) struct KeyWrapping {
+    pub(crate) cluster_id: String,
+    pub(crate) keys: Arc<dyn KeyProvider>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+}
+
+impl KeyWrapping {
+    /// Wraps with the active key-encryption key.
+    pub(crate) async fn wrap(&self, account: AccountId, key: &SealingKey) -> Result<WrappedDataKey, DataKeyError> {
+        let kek = self.keys.active().await?;
+        let wrapping = SealingKey::derive(&kek, KeyPurpose::Wrap)?;
+        let wrapped = wrapping.seal(&self.place(account, &kek.id), key.expose(), &*self.entropy);
+        Ok(WrappedDataKey { account, kek_id: kek.id, wrapped })
+    }
+
+    /// Opens with whatever key-encryption key wrapped it.
+    pub(crate) async fn open(&self, key: &WrappedDataKey) -> Result<SealingKey, DataKeyError> {
+        let kek = self.keys.find(&key.kek_id).await?.ok_or(Unreadable)?;
+        let wrapping = SealingKey::derive(&kek, KeyPurpose::Wrap)?;
+        let bytes = wrapping.open(&self.place(key.account, &key.kek_id), &key.wrapped)?;
+        Ok(SealingKey::from_bytes(&bytes)?)
+    }
+
+    fn place(&self, account: AccountId, kek_id: &str) -> Place {
+        Place::new("data-key", &self.cluster_id).and(account.as_uuid().as_bytes()).and(kek_id.as_bytes())
+    }
+}
+
 /// Gives data keys, and remembers them.
 pub(crate) struct DataKeys {
-    cluster_id: String,
     store: Arc<dyn DataKeyStore>,
-    keys: Arc<dyn KeyProvider>,
-    entropy: Arc<dyn Entropy>,
+    wrapping: KeyWrapping,
     opened: Cache<AccountId, OpenedDataKey>,
 }
 
@@ -53,7 +81,7 @@ impl DataKeys {
         capacity: u64,
     ) -> Self {
         let opened = Cache::builder().max_capacity(capacity).time_to_idle(IDLE).build();
-        Self { cluster_id, store, keys, entropy, opened }
+        Self { store, wrapping: KeyWrapping { cluster_id, keys, entropy }, opened }
     }
 
     /// The key that an account's fields were sealed with.
@@ -72,7 +100,10 @@ impl DataKeys {
     pub(crate) async fn for_sealing(&self, account: AccountId) -> Result<Arc<SealingKey>, DataKeyError> {
         let wrapped = match self.store.find(account).await? {
             Some(wrapped) => wrapped,
-            None => self.store.ensure(&self.make(account).await?).await?,
+            None => {
+                let made = SealingKey::random(&*self.wrapping.entropy);
+                self.store.ensure(&self.wrapping.wrap(account, &made).await?).await?
+            }
         };
         self.unwrap(wrapped).await
     }
@@ -82,29 +113,15 @@ impl DataKeys {
         self.opened.invalidate(&account);
     }
 
-    async fn make(&self, account: AccountId) -> Result<WrappedDataKey, DataKeyError> {
-        let kek = self.keys.active().await?;
-        let key = SealingKey::random(&*self.entropy);
-        let wrapping = SealingKey::derive(&kek, KeyPurpose::Wrap)?;
-        let wrapped = wrapping.seal(&self.place(account, &kek.id), key.expose(), &*self.entropy);
-        Ok(WrappedDataKey { account, kek_id: kek.id, wrapped })
-    }
-
     async fn unwrap(&self, wrapped: WrappedDataKey) -> Result<Arc<SealingKey>, DataKeyError> {
-        let WrappedDataKey { account, kek_id, wrapped } = wrapped;
+        let account = wrapped.account;
         if let Some(opened) = self.opened.get(&account)
-            && *opened.wrapped == wrapped
+            && *opened.wrapped == wrapped.wrapped
         {
             return Ok(opened.key);
         }
-        let kek = self.keys.find(&kek_id).await?.ok_or(Unreadable)?;
-        let bytes = SealingKey::derive(&kek, KeyPurpose::Wrap)?.open(&self.place(account, &kek_id), &wrapped)?;
-        let key = Arc::new(SealingKey::from_bytes(&bytes)?);
-        self.opened.insert(account, OpenedDataKey { wrapped: Arc::new(wrapped), key: Arc::clone(&key) });
+        let key = Arc::new(self.wrapping.open(&wrapped).await?);
+        self.opened.insert(account, OpenedDataKey { wrapped: Arc::new(wrapped.wrapped), key: Arc::clone(&key) });
         Ok(key)
-    }
-
-    fn place(&self, account: AccountId, kek_id: &str) -> Place {
-        Place::new("data-key", &self.cluster_id).and(account.as_uuid().as_bytes()).and(kek_id.as_bytes())
     }
 }

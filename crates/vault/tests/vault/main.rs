@@ -7,6 +7,7 @@ mod crash;
 mod grants;
 mod keys;
 mod outcomes;
+mod rotation;
 mod sealing;
 mod simulation;
 mod support;
