@@ -99,7 +99,7 @@ impl Engine {
         match self {
             Self::Sqlite(engine) => {
                 let mut connection = engine.reader().await?;
-                Connection::Sqlite(&mut connection).rows(statement).await
+                engine.note(Connection::Sqlite(&mut connection).rows(statement).await)
             }
             Self::Postgres(engine) => {
                 let mut connection = engine.connection().await?;

@@ -8,6 +8,23 @@ const POSTGRES_TOO_LONG: &str = "54000";
 /// `SQLITE_TOOBIG`.
 const SQLITE_TOO_BIG: &str = "18";
 
+/// `SQLITE_CORRUPT` and `SQLITE_NOTADB`.
+const SQLITE_DAMAGED: [i64; 2] = [11, 26];
+
+/// The cause of "not available" when it is the file itself.
+#[derive(Debug, thiserror::Error)]
+#[error("the database file is damaged; restore a backup")]
+pub(crate) struct Damaged(#[source] sqlx::Error);
+
+/// Whether SQLite says that its file is no longer sound.
+pub(crate) fn is_damage(error: &sqlx::Error) -> bool {
+    let Some(database) = error.as_database_error() else { return false };
+    // PostgreSQL's codes have five places.
+    let code = database.code().filter(|code| code.len() < 5).and_then(|code| code.parse::<i64>().ok());
+    // Extended codes keep the primary one in their low byte.
+    code.is_some_and(|code| SQLITE_DAMAGED.contains(&(code & 0xff)))
+}
+
 /// Says who is at fault: the write itself, a row, or the database.
 pub(crate) fn store_error(error: sqlx::Error) -> StoreError {
     let refused = match &error {
@@ -23,6 +40,7 @@ pub(crate) fn store_error(error: sqlx::Error) -> StoreError {
     };
     match refused {
         Some(why) => StoreError::Refused(why),
+        None if is_damage(&error) => StoreError::Unavailable(Box::new(Damaged(error))),
         None => StoreError::Unavailable(Box::new(error)),
     }
 }

@@ -12,13 +12,17 @@
 //! | `postgres` | the pool and its checks |
 //! | `migrations` | bringing a schema up to date, or saying why not |
 //! | `stores` | one file per store |
+//! | `installation` | whose database it is, how far it is, whether it was restored |
+//! | `backup` | a copy while in use |
 //!
 //! With SQLite several processes may have the file open (a server, and `bowerbird accounts list` beside it): writes
 //! take turns, and the lease in a credential's row keeps them from refreshing it at once.
 
+mod backup;
 mod database_url;
 mod engine;
 mod failure;
+mod installation;
 mod migrations;
 mod open_error;
 mod postgres;
@@ -28,7 +32,9 @@ mod sqlite;
 mod statement;
 mod stores;
 
+pub use backup::BackupError;
 pub use database_url::{DatabaseUrl, DatabaseUrlError};
 pub use engine::LeaseClock;
+pub use installation::Epoch;
 pub use open_error::OpenError;
 pub use sql_stores::{CheckError, OpenOptions, SqlStores};

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use bowerbird_core::ports::{Entropy, StoreError, Stores};
+use bowerbird_core::ports::{StoreError, Stores};
 
 use crate::database_url::DatabaseUrl;
 use crate::engine::{Engine, LeaseClock};
-use crate::failure::unavailable;
 use crate::open_error::OpenError;
 use crate::postgres::PostgresEngine;
 use crate::sqlite::SqliteEngine;
@@ -77,31 +76,9 @@ impl SqlStores {
         }
     }
 
-    /// The id of the installation that the database belongs to: 32 hexadecimal digits, drawn at the first call ever and
-    /// the same since. A copied database carries its original's.
-    pub async fn cluster_id(&self, entropy: &dyn Entropy) -> Result<String, StoreError> {
-        let select = || Statement::new("SELECT cluster_id FROM installation WHERE only_row = 1");
-        let read = |row: crate::row::Row| row.of("installation").text("cluster_id");
-        if let Some(row) = self.engine.row(select()).await? {
-            return read(row);
-        }
-        let mut bytes = [0; 16];
-        entropy.fill(&mut bytes);
-        // The time is by the database's clock, for people only.
-        let insert = match *self.engine {
-            Engine::Sqlite(_) => {
-                "INSERT INTO installation (only_row, cluster_id, created_at) \
-                 VALUES (1, $1, CAST(unixepoch('subsec') * 1000 AS INTEGER)) ON CONFLICT (only_row) DO NOTHING"
-            }
-            Engine::Postgres(_) => {
-                "INSERT INTO installation (only_row, cluster_id, created_at) \
-                 VALUES (1, $1, CAST(extract(epoch FROM now()) * 1000 AS BIGINT)) ON CONFLICT (only_row) DO NOTHING"
-            }
-        };
-        self.engine.execute(Statement::new(insert).with(format!("{:032x}", u128::from_be_bytes(bytes)))).await?;
-        // Read back: another instance may have been first.
-        let row = self.engine.row(select()).await?;
-        row.ok_or_else(|| unavailable("the installation row did not stay")).and_then(read)
+    /// What every other file of this crate works on.
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
     }
 
     /// Whether the database could take a write now. Cheap; for `/ready`.

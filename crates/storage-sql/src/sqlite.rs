@@ -1,18 +1,23 @@
 //! SQLite: one file, one writer, a few readers.
 
 mod file;
+mod health;
 mod open;
 #[cfg(test)]
 mod tests;
 mod writer;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bowerbird_core::ports::StoreError;
 use futures_util::future::BoxFuture;
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{Sqlite, SqlitePool, SqlitePoolOptions};
+use sqlx::{ConnectOptions as _, Connection as _};
 
+pub(crate) use self::file::for_owner;
+use self::health::Health;
 use self::writer::Writer;
 use crate::engine::{Connection, Urgency};
 use crate::failure::{store_error, unavailable};
@@ -27,13 +32,15 @@ pub(crate) struct SqliteEngine {
     path: PathBuf,
     writer: Writer,
     readers: SqlitePool,
+    health: Arc<Health>,
 }
 
 impl SqliteEngine {
     /// Opens the file, or makes it where there is none.
     pub(crate) async fn open(path: &Path) -> Result<Self, OpenError> {
         let connection = open::open(path).await?;
-        let writer = Writer::start(open::writer_options(path), connection);
+        let health = Arc::new(Health::default());
+        let writer = Writer::start(open::writer_options(path), connection, health.clone());
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .min_connections(0)
@@ -41,7 +48,7 @@ impl SqliteEngine {
             .test_before_acquire(false)
             .max_lifetime(None)
             .connect_lazy_with(open::reader_options(path));
-        Ok(Self { path: path.to_owned(), writer, readers })
+        Ok(Self { path: path.to_owned(), writer, readers, health })
     }
 
     pub(crate) async fn reader(&self) -> Result<PoolConnection<Sqlite>, StoreError> {
@@ -54,7 +61,21 @@ impl SqliteEngine {
         T: Send + 'static,
         F: for<'c> FnOnce(Connection<'c>) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
     {
-        self.writer.write(urgency, job).await
+        self.health.check()?;
+        self.health.note(self.writer.write(urgency, job).await)
+    }
+
+    /// Looks at what a read gave: damage is most often met there.
+    pub(crate) fn note<T>(&self, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
+        self.health.note(outcome)
+    }
+
+    /// Writes a consistent copy into an empty file, on a connection of its own, so that readers are not kept waiting.
+    pub(crate) async fn copy_into(&self, path: String) -> Result<(), StoreError> {
+        let mut connection = open::reader_options(&self.path).connect().await.map_err(store_error)?;
+        let copied = sqlx::query("VACUUM INTO $1").bind(path).execute(&mut connection).await.map_err(store_error);
+        connection.close().await.map_err(store_error)?;
+        self.health.note(copied.map(|_| ()))
     }
 
     /// Whether a write could be made now: the file is where it was, and its write lock can be had.

@@ -113,7 +113,7 @@ fn folder_of(path: &Path) -> PathBuf {
 }
 
 /// Options for a file of mode 0600.
-fn for_owner() -> OpenOptions {
+pub(crate) fn for_owner() -> OpenOptions {
     let mut options = OpenOptions::new();
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);

@@ -7,6 +7,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::file::{self, Found};
+use crate::failure::is_damage;
 use crate::migrations::{Progress, migrate_sqlite, sqlite_progress};
 use crate::open_error::OpenError;
 
@@ -16,8 +17,6 @@ const APPLICATION_ID: i64 = 0x4277_7262;
 const SYNCHRONOUS_FULL: i64 = 2;
 /// Another process may hold the write lock for so long before "not available".
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
-/// Primary result codes of SQLite: `SQLITE_CORRUPT` and `SQLITE_NOTADB`.
-const DAMAGED: [i64; 2] = [11, 26];
 
 /// Opens the file and brings it up to date; makes it where there is nothing at all.
 pub(super) async fn open(path: &Path) -> Result<SqliteConnection, OpenError> {
@@ -141,13 +140,8 @@ pub(super) async fn check_durable(path: &Path, connection: &mut SqliteConnection
 
 /// Says whether the file itself is at fault.
 fn unusable(path: &Path, error: sqlx::Error) -> OpenError {
-    let code =
-        error.as_database_error().and_then(sqlx::error::DatabaseError::code).and_then(|code| code.parse::<i64>().ok());
-    match code {
-        // Extended codes keep the primary one in their low byte.
-        Some(code) if DAMAGED.contains(&(code & 0xff)) => {
-            OpenError::Damaged { path: path.to_owned(), source: Some(error.into()) }
-        }
-        _ => OpenError::Unreachable(error.into()),
+    if is_damage(&error) {
+        return OpenError::Damaged { path: path.to_owned(), source: Some(error.into()) };
     }
+    OpenError::Unreachable(error.into())
 }

@@ -186,3 +186,33 @@ async fn what_can_wait_lets_the_urgent_go_first() {
     a.and(b).and(c).unwrap();
     assert_eq!(*order.lock(), ["urgent", "urgent", "quiet"]);
 }
+
+#[tokio::test]
+async fn a_damaged_page_ends_every_write_and_no_read_that_still_works() {
+    let (folder, engine) = engine().await;
+    for number in 0..200 {
+        engine.sign_in(login(number, "x".repeat(2000))).await.unwrap();
+    }
+    let kept = engine.sign_in(login(1000, "kept".to_owned())).await.unwrap();
+    let Engine::Sqlite(sqlite) = &engine else { panic!("it is SQLite") };
+    sqlite.close().await;
+
+    // Pages of accounts, in the middle; the first ones, which say what is where, are whole.
+    let path = folder.path().join("b.sqlite");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let (from, to) = (bytes.len() / 2, bytes.len() / 2 + 8 * 4096);
+    bytes[from / 4096 * 4096..to].fill(0xff);
+    std::fs::write(&path, bytes).unwrap();
+
+    let engine = Engine::Sqlite(SqliteEngine::open(&path).await.unwrap());
+    let Engine::Sqlite(sqlite) = &engine else { panic!("it is SQLite") };
+    sqlite.ready().await.unwrap();
+    assert!(engine.list(None, 1000).await.is_err(), "it meets the damage");
+    let refused = sqlite.ready().await;
+    assert!(matches!(&refused, Err(StoreError::Unavailable(cause)) if cause.to_string().contains("restore a backup")));
+    let before = std::fs::read(&path).unwrap();
+    assert!(engine.sign_in(login(2000, String::new())).await.is_err(), "nothing is written any more");
+    sqlite.close().await;
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+    drop(kept);
+}

@@ -12,6 +12,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::sync::{mpsc, oneshot};
 
+use super::health::Health;
 use crate::engine::{Connection, Urgency};
 use crate::failure::{store_error, unavailable};
 
@@ -36,11 +37,11 @@ enum Order {
 
 impl Writer {
     /// Starts the task on a connection; a broken one is replaced with the options.
-    pub(super) fn start(options: SqliteConnectOptions, connection: SqliteConnection) -> Self {
+    pub(super) fn start(options: SqliteConnectOptions, connection: SqliteConnection, health: Arc<Health>) -> Self {
         let (urgent, urgent_jobs) = mpsc::channel(QUEUE);
         let (quiet, quiet_jobs) = mpsc::channel(QUEUE);
         let (orders, given_orders) = mpsc::channel(1);
-        let task = Task { options, connection: Some(connection), urgent_jobs, quiet_jobs, given_orders };
+        let task = Task { options, health, connection: Some(connection), urgent_jobs, quiet_jobs, given_orders };
         let _detached = tokio::spawn(task.run());
         Self { urgent, quiet, orders }
     }
@@ -117,6 +118,7 @@ where
 
 struct Task {
     options: SqliteConnectOptions,
+    health: Arc<Health>,
     connection: Option<SqliteConnection>,
     urgent_jobs: mpsc::Receiver<Box<dyn Job>>,
     quiet_jobs: mpsc::Receiver<Box<dyn Job>>,
@@ -156,6 +158,9 @@ impl Task {
             batch.push(job);
         }
         let committed = self.transaction(&mut batch).await.map_err(Arc::new);
+        if let Err(cause) = &committed {
+            self.health.note_cause(cause);
+        }
         for job in batch {
             job.answer(committed.clone().map_err(|cause| StoreError::Unavailable(Box::new(Shared(cause)))));
         }

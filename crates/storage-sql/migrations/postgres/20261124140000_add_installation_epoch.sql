@@ -1,0 +1,2 @@
+-- Counts up at each start and each minute: a database that is behind what an instance saw was restored.
+ALTER TABLE installation ADD COLUMN epoch BIGINT NOT NULL DEFAULT 0;
