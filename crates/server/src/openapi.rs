@@ -7,8 +7,8 @@ use crate::error::ErrorBody;
 use crate::overview::{AccountStatus, ListedAccount};
 use crate::routes::{
     account_activate, account_add, account_avatar, account_list, account_remove, assets, client_metadata, docs, forms,
-    health, home, jwks, login, login_repair, logout, oauth_callback, openapi_json, ready, session, validate_session,
-    xrpc,
+    health, home, jwks, login, login_repair, logout, oauth_callback, openapi_json, ready, session, tokens_health,
+    validate_session, xrpc,
 };
 
 #[derive(OpenApi)]
@@ -31,6 +31,7 @@ use crate::routes::{
         docs::get, assets::css, assets::favicon,
         session::get, validate_session::get, logout::post,
         account_list::get, account_add::post, account_activate::post, account_remove::delete, account_avatar::get,
+        tokens_health::get,
         xrpc::get, xrpc::post,
         oauth_callback::get, client_metadata::get, jwks::get,
         health::get, ready::get, openapi_json::get,

@@ -14,6 +14,7 @@ use crate::device_sessions::DeviceSessions;
 use crate::overview::Overview;
 use crate::rate_limit::LoginLimiter;
 use crate::routes::oauth_callback::Ending;
+use crate::routes::tokens_health::TokenHealths;
 use crate::seals::Seals;
 use crate::shown_token::ShownTokens;
 use crate::sign_in::SignIns;
@@ -60,6 +61,7 @@ struct Pieces {
     profiles: Profiles,
     proxy: XrpcProxy,
     shown_tokens: ShownTokens,
+    healths: TokenHealths,
     ending: Ending,
     ready: Ready,
 }
@@ -83,6 +85,12 @@ impl Parts {
         let limiter = LoginLimiter::new(Arc::clone(&clock));
         let overview = Overview::new(site.clone(), accounts.clone(), Arc::clone(&stores.connections), vault.clone());
         let sign_ins = SignIns::new(site.clone(), logins.clone(), limiter, Arc::clone(&entropy));
+        let healths = TokenHealths {
+            site: site.clone(),
+            connections: Arc::clone(&stores.connections),
+            credentials: Arc::clone(&stores.credentials),
+            clock: Arc::clone(&clock),
+        };
         Self(Arc::new(Pieces {
             seals: Seals::new(site.clone(), seals, Arc::clone(&clock), Arc::clone(&entropy)),
             shown_tokens: ShownTokens::new(site.expose_tokens && site.loopback, Arc::clone(&stores.connections), vault),
@@ -98,6 +106,7 @@ impl Parts {
             client,
             profiles,
             proxy,
+            healths,
             ready: Ready(ready),
         }))
     }
@@ -150,6 +159,7 @@ piece! {
     profiles: Profiles,
     proxy: XrpcProxy,
     shown_tokens: ShownTokens,
+    healths: TokenHealths,
     ending: Ending,
     ready: Ready,
 }

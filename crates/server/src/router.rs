@@ -11,7 +11,7 @@ use crate::parts::{Parts, ServerParts};
 use crate::routes::{
     account_activate, account_add, account_avatar, account_list, account_remove, assets, client_metadata, docs,
     fallback, forms, health, home, jwks, login, login_repair, logout, oauth_callback, openapi_json, ready, session,
-    validate_session, xrpc,
+    tokens_health, validate_session, xrpc,
 };
 
 /// Builds the router. Serve it with [`crate::serve`], or with anything that provides
@@ -56,6 +56,8 @@ fn table() -> Table {
         .post("/api/accounts/{id}/activate", account_activate::post)
         .delete("/api/accounts/{id}", account_remove::delete)
         .get("/api/accounts/{id}/avatar", account_avatar::get)
+        .get("/api/tokens/health", tokens_health::get)
+        .alias("/api/social/tokens/health", MethodFilter::GET, tokens_health::get)
         .xrpc()
         // OAuth servers
         .visit("/oauth/callback", oauth_callback::get)

@@ -20,6 +20,7 @@ pub(crate) mod oauth_callback;
 pub(crate) mod openapi_json;
 pub(crate) mod ready;
 pub(crate) mod session;
+pub(crate) mod tokens_health;
 pub(crate) mod validate_session;
 pub(crate) mod xrpc;
 

@@ -18,3 +18,4 @@ mod proxy;
 mod redirects;
 mod support;
 mod switching;
+mod tokens_health;
