@@ -66,6 +66,16 @@ pub(crate) fn claim_orphans(folder: &Path, held: &[usize]) -> io::Result<Vec<(us
     Ok(orphans)
 }
 
+/// Removes the rings that no living process holds; gives how many.
+pub(crate) fn remove_rings(folder: &Path) -> io::Result<usize> {
+    let rings = claim_orphans(folder, &[])?;
+    for (number, _locked) in &rings {
+        std::fs::remove_file(ring_path(folder, *number))?;
+    }
+    sync(folder)?;
+    Ok(rings.len())
+}
+
 /// Whether a file still has its name: what is written to one without is lost with its last holder.
 #[cfg(unix)]
 pub(crate) fn has_a_name(file: &File) -> io::Result<bool> {

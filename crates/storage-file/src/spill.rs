@@ -73,6 +73,13 @@ impl FileSpill {
         Self::start(folder, bytes).map_err(|source| OpenSpillError { folder: folder.to_owned(), source })
     }
 
+    /// Forgets everything that processes which are gone wrote down in a folder, also what was never stored; gives how many
+    /// rings that were. For an operator who goes on with an older backup: what is in them belongs to newer rows, and
+    /// would be taken for a sign of the restore at every start. Stop the servers on the folder before.
+    pub fn discard(folder: &Path) -> Result<usize, OpenSpillError> {
+        folder::remove_rings(folder).map_err(|source| OpenSpillError { folder: folder.to_owned(), source })
+    }
+
     fn start(folder: &Path, bytes: usize) -> io::Result<Self> {
         folder::make(folder)?;
         let (number, file) = folder::claim_ring(folder)?;

@@ -141,6 +141,23 @@ async fn each_process_has_a_ring_and_orphans_are_taken_over() {
 }
 
 #[tokio::test]
+async fn discarding_forgets_what_no_living_process_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, second) = (opened(folder.path()), opened(folder.path()));
+    first.append(&entry(1, 1, 10)).await.unwrap();
+    second.append(&entry(2, 1, 10)).await.unwrap();
+    first.close().await;
+    assert_eq!(FileSpill::discard(folder.path()).unwrap(), 1);
+    assert_eq!(second.unsettled().await.unwrap(), [entry(2, 1, 10)]);
+    second.close().await;
+    assert_eq!(FileSpill::discard(folder.path()).unwrap(), 1);
+    assert_eq!(rings(&folder), 0);
+    let fresh = opened(folder.path());
+    assert_eq!(fresh.unsettled().await.unwrap(), []);
+    assert_eq!(fresh.high_marks().await.unwrap(), []);
+}
+
+#[tokio::test]
 async fn many_at_once_are_all_kept() {
     let folder = tempfile::tempdir().unwrap();
     let spill = opened(folder.path());

@@ -66,7 +66,7 @@ impl SqlStores {
              RETURNING epoch, restored_at_epoch",
         );
         let row = self.engine().returning(statement).await?;
-        row.as_ref().map(read_epoch).unwrap_or_else(|| Err(unavailable("the installation has no row yet")))
+        row.as_ref().map_or_else(|| Err(unavailable("the installation has no row yet")), read_epoch)
     }
 
     /// Writes down that the database is behind an epoch that was seen, for every instance to know, also one that kept
