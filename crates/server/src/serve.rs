@@ -1,6 +1,7 @@
 //! Serving connections within limits: slow, endless and oversized clients cost little (security row 80).
 
 mod crew;
+mod head_timer;
 mod heads;
 mod idle_body;
 mod inspected;
@@ -29,6 +30,7 @@ use tokio::sync::Semaphore;
 use tower::Service as _;
 
 pub use self::crew::Crew;
+use self::head_timer::HeadTimer;
 use self::idle_body::IdleBody;
 pub(crate) use self::inspected::is_unclear;
 use self::inspected::{Inspected, Witness};
@@ -72,7 +74,6 @@ pub async fn serve(
     limits: ServeLimits,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let server = Arc::new(builder(&limits));
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(limits.connections));
     let mut shutdown = pin!(shutdown);
@@ -109,11 +110,11 @@ pub async fn serve(
             }
         };
         let (router, limits) = (router.clone(), limits.clone());
-        let (server, watcher) = (Arc::clone(&server), graceful.watcher());
+        let watcher = graceful.watcher();
         crew.receive(Box::new(move || {
             Box::pin(async move {
                 match TcpStream::from_std(stream) {
-                    Ok(stream) => Visitor { stream, peer, router, limits }.serve(&server, watcher).await,
+                    Ok(stream) => Visitor { stream, peer, router, limits }.serve(watcher).await,
                     Err(error) => tracing::debug!(%peer, %error, "a connection could not be taken over"),
                 }
                 drop(place);
@@ -136,7 +137,7 @@ struct Visitor {
 }
 
 impl Visitor {
-    async fn serve(self, server: &Builder<TokioExecutor>, watcher: Watcher) {
+    async fn serve(self, watcher: Watcher) {
         let Self { stream, peer, router, limits } = self;
         let spoke = Arc::new(AtomicBool::new(false));
         let has_spoken = Arc::clone(&spoke);
@@ -146,6 +147,7 @@ impl Visitor {
             has_spoken.store(true, Ordering::Relaxed);
             answer(&router, request, peer, limits.body_idle, &witness)
         });
+        let server = builder(&limits);
         let connection = server.serve_connection(TokioIo::new(stream), service).into_owned();
         let mut connection = pin!(watcher.watch(connection));
         // The limit on heads begins to run once it is known whether they are those of HTTP/1 or 2: a client that says
@@ -186,11 +188,12 @@ fn answer(
     }
 }
 
+/// For one connection, since it has a timer of its own.
 fn builder(limits: &ServeLimits) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
-        .timer(TokioTimer::new())
+        .timer(HeadTimer::default())
         .header_read_timeout(limits.header_read)
         .max_buf_size(limits.header_bytes)
         .max_headers(limits.headers);
