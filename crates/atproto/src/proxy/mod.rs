@@ -38,8 +38,10 @@ pub struct ProxyCall {
 
 /// Passes calls on. Cheap to clone.
 #[derive(Clone)]
-pub struct XrpcProxy {
-    policy: Arc<ProxyPolicy>,
+pub struct XrpcProxy(Arc<Shared>);
+
+struct Shared {
+    policy: ProxyPolicy,
     connections: Arc<dyn ConnectionStore>,
     known: AgingCache<AccountId, ConnectionId>,
     upstream: Upstream,
@@ -53,7 +55,7 @@ impl XrpcProxy {
         upstream: Upstream,
     ) -> Result<Self, ProxyPolicyError> {
         let known = AgingCache::new(REMEMBERED_CONNECTIONS, CONNECTION_LIFE, clock);
-        Ok(Self { policy: Arc::new(ProxyPolicy::new(config)?), connections, known, upstream })
+        Ok(Self(Arc::new(Shared { policy: ProxyPolicy::new(config)?, connections, known, upstream })))
     }
 
     /// Makes the call and gives the server's own answer, of whatever status, with its headers filtered and made
@@ -63,7 +65,7 @@ impl XrpcProxy {
         if !matches!(received.method, Method::GET | Method::POST) {
             return Err(ProxyError::MethodNotAllowed);
         }
-        if !self.policy.allows_method(&call.nsid) {
+        if !self.0.policy.allows_method(&call.nsid) {
             return Err(ProxyError::MethodDenied(call.nsid.to_string()));
         }
         self.check_service(&received.headers)?;
@@ -79,7 +81,7 @@ impl XrpcProxy {
             headers,
             body,
         };
-        let answer = match self.upstream.call(upstream_call).await {
+        let answer = match self.0.upstream.call(upstream_call).await {
             Ok(answer) => answer,
             Err(error) => {
                 self.forget_when_gone(account.id, &error);
@@ -102,23 +104,23 @@ impl XrpcProxy {
         let Some(value) = values.next() else { return Ok(()) };
         let service = value.to_str().ok().filter(|_| values.next().is_none()).and_then(ServiceName::parse);
         let service = service.ok_or(ProxyError::HeaderInvalid("atproto-proxy"))?;
-        if self.policy.allows_service(service) { Ok(()) } else { Err(ProxyError::ServiceDenied) }
+        if self.0.policy.allows_service(service) { Ok(()) } else { Err(ProxyError::ServiceDenied) }
     }
 
     async fn connection_of(&self, account: Arc<Account>) -> Result<ConnectionId, ProxyError> {
-        if let Some(connection) = self.known.get(&account.id) {
+        if let Some(connection) = self.0.known.get(&account.id) {
             return Ok(connection);
         }
-        let found = self.connections.find(account.id, &Platform::atproto(), account.did.as_str()).await;
+        let found = self.0.connections.find(account.id, &Platform::atproto(), account.did.as_str()).await;
         let connection = found.map_err(ProxyError::Store)?.ok_or(ProxyError::NotConnected)?;
-        self.known.put(account.id, connection.id);
+        self.0.known.put(account.id, connection.id);
         Ok(connection.id)
     }
 
     /// An account that was removed and came back has another connection.
     fn forget_when_gone(&self, account: AccountId, error: &ProxyError) {
         if matches!(error, ProxyError::NotConnected) {
-            self.known.forget(&account);
+            self.0.known.forget(&account);
         }
     }
 }
