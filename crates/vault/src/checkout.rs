@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bowerbird_core::ports::{BoxError, Cas, StoreError};
-use bowerbird_core::refresh::{QUIET_SECONDS, RefreshDecision, decide};
+use bowerbird_core::ports::{AccountEventKind, BoxError, Cas, StoreError};
+use bowerbird_core::refresh::{QUIET_SECONDS, RefreshDecision, decide, pause_until};
 use bowerbird_core::{
     ConnectionId, CredentialRecord, CredentialState, Did, Generation, NeedsReauth, Schedule, Secret, Timestamp,
 };
@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use crate::Vault;
 use crate::credential_cache::Epoch;
 use crate::grants::OpenError;
-use crate::refresh::{Delay, FlightEnd, Later, Progress, outcome};
+use crate::refresh::{Delay, FlightEnd, Later, Occasion, Progress, outcome};
 
 /// How often a checkout looks again when the row changes under it.
 const ROUNDS: usize = 4;
@@ -106,7 +106,7 @@ impl Vault {
                 _ => {}
             }
         }
-        self.checkout_stored(connection, None).await
+        self.timed_checkout(connection, None).await
     }
 
     /// Gives a usable credential of a later generation than the one whose access token was just refused (401
@@ -121,7 +121,14 @@ impl Vault {
         {
             return Ok(opened.usable);
         }
-        self.checkout_stored(connection, Some(than)).await
+        self.timed_checkout(connection, Some(than)).await
+    }
+
+    async fn timed_checkout(&self, connection: ConnectionId, than: Option<Generation>) -> Checkout {
+        let begun = self.0.clock.monotonic();
+        let end = self.checkout_stored(connection, than).await;
+        self.0.surroundings.observer.checkout_stored(self.0.clock.monotonic().saturating_sub(begun));
+        end
     }
 
     async fn checkout_stored(&self, connection: ConnectionId, than: Option<Generation>) -> Checkout {
@@ -131,6 +138,7 @@ impl Vault {
             let epoch = self.0.opened.epoch();
             let record = self.0.credentials.find(connection).await?.ok_or(CheckoutError::NotFound)?;
             let look = Look { vault: self, record, epoch, than, now: self.0.clock.now() };
+            self.0.uses.note(&look.record, look.now);
             match look.next_step() {
                 NextStep::HandOut => return look.hand_out().await,
                 NextStep::Reauth(reason) => {
@@ -146,8 +154,8 @@ impl Vault {
                     }
                 }
                 // Another process refreshes, or did before it died. Its outcome will be in the row.
-                NextStep::Wait(until) if patience.is_zero() => {
-                    return Err(Later::at(until, Delay::InDoubt).into());
+                NextStep::Wait(until) if patience.is_zero() || look.is_idle_until(until, patience) => {
+                    return Err(Later::at(until, look.reason_to_wait()).into());
                 }
                 NextStep::Wait(_) => {
                     let pause = patience.min(POLL);
@@ -227,10 +235,11 @@ impl Look<'_> {
         if let Some(flight) = vault.0.flights.current(connection) {
             return Ok(flight);
         }
-        if vault.is_draining() {
-            return Err(Later::because(Delay::Draining));
+        if let Some(delay) = vault.stop() {
+            return Err(Later::because(delay));
         }
-        if let Some(until) = vault.0.postponed.until(connection, self.now) {
+        let paused = pause_until(self.record.schedule.not_before, self.now);
+        if let Some(until) = paused.or_else(|| vault.0.postponed.until(connection, self.now)) {
             return Err(Later::at(until, Delay::Postponed));
         }
         if self.is_refused()
@@ -238,7 +247,7 @@ impl Look<'_> {
         {
             return Err(Later::at(until, Delay::RefusedAgain));
         }
-        Ok(vault.refresh(connection, self.record.generation))
+        Ok(vault.refresh(connection, self.record.generation, Occasion::Asked))
     }
 
     async fn hand_out_or(&self, later: Later) -> Checkout {
@@ -269,6 +278,10 @@ impl Look<'_> {
         let written =
             self.vault.0.credentials.set_state(connection, self.record.generation, &state, Schedule::default()).await;
         self.vault.0.opened.forget(connection);
+        if matches!(written, Ok(Cas::Done)) {
+            self.vault.tell(&self.record, AccountEventKind::NeedsReauth(reason));
+            self.vault.publish(connection).await;
+        }
         written
             .inspect_err(|error| {
                 let error = error as &dyn std::error::Error;
@@ -292,18 +305,34 @@ impl Look<'_> {
         self.record.tokens.refresh_token.is_some()
     }
 
-    fn quiet_until(&self) -> Timestamp {
+    /// Whether the row cannot get better within `patience`: nobody refreshes, and nobody begins before `until`.
+    fn is_idle_until(&self, until: Timestamp, patience: Duration) -> bool {
+        let refreshing =
+            matches!(self.record.state, CredentialState::Refreshing { lease_until, .. } if lease_until > self.now);
+        let patience = i64::try_from(patience.as_millis()).unwrap_or(i64::MAX);
+        !refreshing && until.millis_since(self.now) > patience
+    }
+
+    const fn reason_to_wait(&self) -> Delay {
         match self.record.state {
+            CredentialState::Ok | CredentialState::NeedsReauth(_) => Delay::Postponed,
+            CredentialState::Refreshing { .. } | CredentialState::Unknown { .. } => Delay::InDoubt,
+        }
+    }
+
+    fn quiet_until(&self) -> Timestamp {
+        let quiet = match self.record.state {
             CredentialState::Refreshing { lease_until, intent_at } => {
                 lease_until.max(intent_at.plus_seconds(QUIET_SECONDS))
             }
             CredentialState::Unknown { intent_at } => intent_at.plus_seconds(QUIET_SECONDS),
             CredentialState::Ok | CredentialState::NeedsReauth(_) => self.now,
-        }
+        };
+        pause_until(self.record.schedule.not_before, self.now).map_or(quiet, |pause| pause.max(quiet))
     }
 
     fn decide(&self, state: &CredentialState, has_refresh_token: bool) -> RefreshDecision {
-        let tokens = &self.record.tokens;
-        decide(state, tokens.issued_at, tokens.access_expires_at, has_refresh_token, self.now)
+        let (tokens, not_before) = (&self.record.tokens, self.record.schedule.not_before);
+        decide(state, not_before, tokens.issued_at, tokens.access_expires_at, has_refresh_token, self.now)
     }
 }

@@ -16,6 +16,7 @@ use crate::checkout::UsableCredential;
 pub(crate) struct OpenedCredential {
     pub(crate) usable: Arc<UsableCredential>,
     state: CredentialState,
+    not_before: Option<Timestamp>,
     issued_at: Timestamp,
     has_refresh_token: bool,
 }
@@ -25,13 +26,15 @@ impl OpenedCredential {
         Self {
             usable: Arc::new(usable),
             state: record.state.clone(),
+            not_before: record.schedule.not_before,
             issued_at: record.tokens.issued_at,
             has_refresh_token: record.tokens.refresh_token.is_some(),
         }
     }
 
     pub(crate) fn decide(&self, now: Timestamp) -> RefreshDecision {
-        refresh::decide(&self.state, self.issued_at, self.usable.expires_at, self.has_refresh_token, now)
+        let (state, expires_at) = (&self.state, self.usable.expires_at);
+        refresh::decide(state, self.not_before, self.issued_at, expires_at, self.has_refresh_token, now)
     }
 }
 
@@ -74,6 +77,11 @@ impl CredentialCache {
         self.epoch.fetch_add(1, Ordering::SeqCst);
         self.entries.entry(connection).and_compute_with(|_| Op::Remove);
     }
+
+    pub(crate) fn forget_all(&self) {
+        self.epoch.fetch_add(1, Ordering::SeqCst);
+        self.entries.invalidate_all();
+    }
 }
 
 #[cfg(test)]
@@ -98,6 +106,7 @@ mod tests {
         OpenedCredential {
             usable: Arc::new(usable),
             state: CredentialState::Ok,
+            not_before: None,
             issued_at: Timestamp::EPOCH,
             has_refresh_token: true,
         }

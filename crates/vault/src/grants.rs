@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bowerbird_core::ports::{Cas, GrantFacts, StoreError};
+use bowerbird_core::ports::{AccountEventKind, Cas, GrantFacts, StoreError};
 use bowerbird_core::{
     AccountId, ConnectionId, CredentialRecord, CredentialState, Did, Generation, RefreshClass, Schedule, SealedFields,
     SealedTokens, Secret, SecretBytes, Timestamp,
@@ -192,6 +192,10 @@ impl Vault {
                 continue;
             }
             self.forget(grant.connection);
+            if old.as_ref().is_some_and(|old| matches!(old.state, CredentialState::NeedsReauth(_))) {
+                self.tell(&record, AccountEventKind::Recovered);
+            }
+            self.publish(grant.connection).await;
             let replaced = match old {
                 // A failure to open means that there is nothing to revoke with; the new grant stands anyway.
                 Some(old) => self.open_record(&old).await.ok(),
@@ -249,6 +253,7 @@ impl Vault {
             let removed = self.0.credentials.remove(connection, record.generation).await;
             self.forget(connection);
             if removed.map_err(OpenError::from)? == Cas::Done {
+                self.publish(connection).await;
                 return Ok(opened);
             }
         }
@@ -296,7 +301,7 @@ impl Vault {
             expires_in: grant.expires_in,
             scope: &grant.scope,
         };
-        CredentialRecord {
+        let mut record = CredentialRecord {
             connection: grant.connection,
             account: grant.account,
             generation,
@@ -306,11 +311,13 @@ impl Vault {
             client_kid: grant.client_kid.clone(),
             refresh_class: RefreshClass::SingleUse,
             state: CredentialState::Ok,
-            schedule: Schedule { due_at: Some(now.plus_seconds(grant.expires_in.max(0))), ..Schedule::default() },
+            schedule: Schedule::default(),
             used_at: now,
             fields,
             tokens: self.seal_tokens(&place, key, generation, &tokens, now),
-        }
+        };
+        record.schedule = self.schedule(&record);
+        record
     }
 
     /// Seals the tokens of an opened grant for the row that they are to be in.

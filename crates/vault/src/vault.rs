@@ -9,13 +9,15 @@ use bowerbird_core::ports::{
     SpillStore, Stores,
 };
 use bowerbird_core::{AuthorizationRequest, ConnectionId, StateHash};
-use tokio::sync::Semaphore;
 
 use crate::credential_cache::CredentialCache;
 use crate::data_keys::DataKeys;
 use crate::grants::GrantTurns;
 use crate::login_seal::{LoginSeal, LoginSealError};
-use crate::refresh::{Postponements, SingleFlight};
+use crate::news::Listener;
+use crate::refresh::{Issuers, Limits, Postponements, SingleFlight, SweepPlace};
+use crate::suspension::{Suspended, Suspension};
+use crate::uses::Uses;
 
 /// How a vault behaves.
 #[derive(Clone, Debug)]
@@ -32,13 +34,20 @@ pub struct VaultConfig {
     pub opened_for: Duration,
     /// How many refreshes may be in flight at once: the most that a killed process can lose.
     pub refreshes_in_flight: usize,
+    /// How many of them may be at one issuer.
+    pub refreshes_per_issuer: usize,
+    /// How many refreshes a sweep begins at one issuer in a second. Callers who wait are not counted.
+    pub swept_per_second: u32,
+    /// For how long after its last use a credential is kept fresh by the sweep. After that it is only kept alive.
+    pub keep_fresh: Duration,
     /// How long a checkout waits for a refresh that is due, while the present access token still works; and how long
     /// it waits for somebody else's refresh.
     pub patience: Duration,
 }
 
 impl VaultConfig {
-    /// The defaults: 10,000 opened credentials for a minute, 8 refreshes in flight, 5 s of patience.
+    /// The defaults: 10,000 opened credentials for a minute, 8 refreshes in flight, 4 of them at one issuer, a sweep of
+    /// five a second at one issuer for what was used within a week, 5 s of patience.
     pub fn new(cluster_id: impl Into<String>) -> Self {
         Self {
             cluster_id: cluster_id.into(),
@@ -46,6 +55,9 @@ impl VaultConfig {
             opened_credentials: 10_000,
             opened_for: Duration::from_mins(1),
             refreshes_in_flight: 8,
+            refreshes_per_issuer: 4,
+            swept_per_second: 5,
+            keep_fresh: Duration::from_hours(7 * 24),
             patience: Duration::from_secs(5),
         }
     }
@@ -81,13 +93,15 @@ pub(crate) struct Inner {
     pub(crate) refresher: Arc<dyn Refresher>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
-    #[expect(dead_code, reason = "read by the engine from its next step on")]
     pub(crate) surroundings: VaultSurroundings,
     pub(crate) opened: CredentialCache,
     pub(crate) flights: Arc<SingleFlight>,
     pub(crate) grant_turns: GrantTurns,
     pub(crate) postponed: Postponements,
-    pub(crate) permits: Semaphore,
+    pub(crate) issuers: Issuers,
+    pub(crate) sweep_place: SweepPlace,
+    pub(crate) uses: Uses,
+    pub(crate) suspension: Suspended,
     pub(crate) unsaved: AtomicUsize,
     pub(crate) draining: AtomicBool,
 }
@@ -101,10 +115,12 @@ pub struct VaultHealth {
     pub in_flight: usize,
     /// Whether [`Vault::drain`] was called.
     pub draining: bool,
+    /// Why no refresh is started, if that is so.
+    pub suspended: Option<Suspension>,
 }
 
 impl VaultHealth {
-    /// Whether this instance should get work.
+    /// Whether this instance should get work. A suspended one should: it gives out the access tokens that still work.
     pub const fn is_ready(&self) -> bool {
         self.unsaved == 0 && !self.draining
     }
@@ -149,9 +165,17 @@ impl Vault {
             Arc::clone(&entropy),
             config.opened_credentials,
         );
-        Self(Arc::new(Inner {
+        let limits = Limits {
+            in_flight: config.refreshes_in_flight,
+            per_issuer: config.refreshes_per_issuer,
+            swept_per_second: config.swept_per_second,
+        };
+        let vault = Self(Arc::new(Inner {
             opened: CredentialCache::new(config.opened_credentials, config.opened_for),
-            permits: Semaphore::new(config.refreshes_in_flight.max(1)),
+            issuers: Issuers::new(limits),
+            sweep_place: SweepPlace::default(),
+            uses: Uses::default(),
+            suspension: Suspended::default(),
             config,
             credentials: Arc::clone(&stores.credentials),
             data_keys,
@@ -165,7 +189,9 @@ impl Vault {
             postponed: Postponements::default(),
             unsaved: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
-        }))
+        }));
+        vault.0.surroundings.changes.listen(Arc::new(Listener(Arc::downgrade(&vault.0))));
+        vault
     }
 
     /// Forgets the opened credential of a connection, so that its row is read at the next checkout.
@@ -185,6 +211,7 @@ impl Vault {
             unsaved: self.0.unsaved.load(Ordering::Acquire),
             in_flight: self.0.flights.count(),
             draining: self.is_draining(),
+            suspended: self.suspension(),
         }
     }
 
@@ -194,6 +221,7 @@ impl Vault {
         self.0.draining.store(true, Ordering::Release);
         // The deadline's end is not an error: what is left is counted.
         let _ = tokio::time::timeout(deadline, self.0.flights.all_landed()).await;
+        self.flush_uses().await;
         let health = self.health();
         Drained { left: health.in_flight, unsaved: health.unsaved }
     }

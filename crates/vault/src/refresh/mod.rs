@@ -5,16 +5,22 @@
 //! | `single_flight.rs` | at most one refresh per connection in this process, on a task that no caller can cancel |
 //! | `run.rs` | the steps of one refresh, in the order that makes a crash at any of them harmless or visible |
 //! | `persist.rs` | writing the answer down before anybody looks at it, for as long as that takes |
-//! | `postponed.rs` | what an issuer or a failure asked us to wait for |
+//! | `schedule.rs` | when a credential is due again |
+//! | `postponed.rs` | what failed a moment ago, before anything was written into the row |
+//! | `issuers.rs` | how much each issuer is asked at once, and when it is left alone |
+//! | `sweep.rs` | refreshing before anybody asks |
+//! | `recover.rs` | a start after a crash: the spill goes into the rows |
 //!
-//! The store's row is the arbiter between processes: the intent, the lease and the generation are in it. What is to
-//! come has its place here: an owner and a fence for the lease (`run.rs`, where the intent is written), the spill file
-//! (`persist.rs`, between the answer and the row), and the sweep (a sibling of `run.rs` that starts the same flights).
+//! The store's row is the arbiter between processes: the intent, the lease, the generation and the schedule are in it.
 
+mod issuers;
 mod persist;
 mod postponed;
+mod recover;
 mod run;
+mod schedule;
 mod single_flight;
+mod sweep;
 
 use std::sync::Arc;
 
@@ -22,11 +28,22 @@ use bowerbird_core::ports::BoxError;
 use bowerbird_core::{ConnectionId, Generation, NeedsReauth, Timestamp};
 use tokio::sync::watch;
 
+pub(crate) use issuers::{Issuers, Limits};
 pub(crate) use postponed::Postponements;
 pub(crate) use single_flight::{Progress, SingleFlight, outcome};
+pub(crate) use sweep::SweepPlace;
+pub use sweep::Swept;
 
 use crate::Vault;
 use crate::credential_cache::OpenedCredential;
+
+/// What a refresh is for.
+pub(crate) enum Occasion {
+    /// A caller waits for it.
+    Asked,
+    /// Nobody waits; its place is taken already.
+    Swept(issuers::Permits),
+}
 
 /// How a refresh ended, for everyone who waited.
 #[derive(Clone)]
@@ -83,6 +100,12 @@ impl std::error::Error for Shared {
 pub(crate) enum Delay {
     #[error("this instance is shutting down and starts no refresh")]
     Draining,
+    #[error("refreshing is suspended: an operator must look at this installation first")]
+    Suspended,
+    #[error("the account's server is left alone for a while: it failed, or asked for it")]
+    IssuerPaused,
+    #[error("the spill file cannot be written; the refresh token was not sent")]
+    NoSpill,
     #[error("an earlier attempt failed a moment ago")]
     Postponed,
     #[error("the access token was refused again right after it was renewed")]
@@ -103,11 +126,22 @@ pub(crate) enum Delay {
 
 impl Vault {
     /// Joins the refresh of this connection, starting it if none is under way.
-    pub(crate) fn refresh(&self, connection: ConnectionId, seen: Generation) -> watch::Receiver<Progress> {
+    pub(crate) fn refresh(
+        &self,
+        connection: ConnectionId,
+        seen: Generation,
+        occasion: Occasion,
+    ) -> watch::Receiver<Progress> {
         let vault = self.clone();
-        self.0
-            .flights
-            .join(connection, move |flight| async move { run::refresh(&vault, &flight, connection, seen).await })
+        let run = move |flight: Arc<single_flight::Flight>| async move {
+            run::refresh(&vault, &flight, connection, seen, occasion).await
+        };
+        self.0.flights.join(connection, run)
+    }
+
+    /// What forbids to send any refresh token now.
+    pub(crate) fn stop(&self) -> Option<Delay> {
+        if self.is_draining() { Some(Delay::Draining) } else { self.suspension().is_some().then_some(Delay::Suspended) }
     }
 
     /// Waits until no refresh of this connection is under way here, or patience ends.

@@ -8,14 +8,14 @@
 //! One case stays open: an instance that is cut off from a store which others reach, for longer than its lease. To the
 //! others it looks dead, and after the quiet time one of them sends the token once more.
 //!
-//! The spill file will stand between the sealing and the write.
+//! The spill is written before the row: a crash while the database is away loses nothing then (see `recover.rs`).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bowerbird_core::ports::{Cas, RefreshedTokens, StoreError};
-use bowerbird_core::{CredentialRecord, CredentialState, NeedsReauth, Schedule, SealedTokens, Timestamp};
+use bowerbird_core::ports::{Cas, RefreshedTokens, SpillEntry, StoreError};
+use bowerbird_core::{CredentialRecord, CredentialState, NeedsReauth, Timestamp};
 
 use super::FlightEnd;
 use super::run::Run;
@@ -36,11 +36,13 @@ pub(super) struct Successor {
     pub(super) fault: Option<NeedsReauth>,
     /// The access token's life is counted from here, the earliest moment that it can have begun.
     pub(super) sent_at: Timestamp,
+    /// Whether this ends a doubt about an earlier attempt.
+    pub(super) repaired: bool,
 }
 
 impl Run<'_> {
     pub(super) async fn persist(&self, successor: Successor) -> FlightEnd {
-        let Successor { mut record, mut grant, key, tokens, fault, sent_at } = successor;
+        let Successor { mut record, mut grant, key, tokens, fault, sent_at, repaired } = successor;
         grant.access_token = tokens.access_token;
         // An answer without a refresh token, or without a scope, never overwrites the one that we hold.
         grant.refresh_token = tokens.refresh_token.or(grant.refresh_token);
@@ -66,8 +68,9 @@ impl Run<'_> {
 
         // The rotation ended the old access token: nobody should get it from memory while the store takes its time.
         self.vault.0.opened.forget(self.connection);
-        let schedule = Schedule { due_at: Some(record.tokens.access_expires_at), ..Schedule::default() };
-        let cas = self.commit(&record.tokens, &record.state, schedule).await;
+        record.used_at = if self.swept { self.vault.0.uses.last(&record) } else { self.now() };
+        record.schedule = self.vault.schedule(&record);
+        let cas = self.commit(&record).await;
         self.vault.0.opened.forget(self.connection);
         self.vault.0.postponed.succeeded(self.connection);
         if cas == Cas::Stale {
@@ -76,6 +79,7 @@ impl Run<'_> {
             tracing::warn!(connection = %self.connection, "the row changed before renewed tokens were stored");
             return FlightEnd::Changed;
         }
+        self.vault.tell_stored(&record, &record.state, repaired).await;
         if let Some(reason) = fault {
             tracing::warn!(connection = %self.connection, reason = reason.code(), "a refreshed grant is quarantined");
             return FlightEnd::Reauth(reason);
@@ -84,22 +88,31 @@ impl Run<'_> {
         FlightEnd::Renewed(grant.into_opened(&record))
     }
 
-    /// Tries until the store has spoken.
-    async fn commit(&self, tokens: &SealedTokens, state: &CredentialState, schedule: Schedule) -> Cas {
+    /// Spill, then row; tries until the store has spoken.
+    async fn commit(&self, record: &CredentialRecord) -> Cas {
+        let entry = SpillEntry {
+            connection: self.connection,
+            seen: self.seen,
+            granted: record.fields.granted_generation,
+            tokens: record.tokens.clone(),
+            state: record.state.clone(),
+            schedule: record.schedule,
+        };
+        let mut spilled = self.spill(&entry).await;
         let mut unsaved = None;
         let mut wait = FIRST_RETRY;
-        loop {
-            let store = &self.vault.0.credentials;
-            match store.commit_refresh(self.connection, self.seen, tokens, state, schedule).await {
-                Ok(cas) => return cas,
+        let cas = loop {
+            let SpillEntry { connection, seen, ref tokens, ref state, schedule, .. } = entry;
+            match self.vault.0.credentials.commit_refresh(connection, seen, tokens, state, schedule).await {
+                Ok(cas) => break cas,
                 // What it hangs from is gone, and with it whoever could use it.
                 Err(StoreError::Refused(reason)) => {
-                    tracing::error!(connection = %self.connection, reason, "the database refuses renewed tokens");
-                    return Cas::Stale;
+                    tracing::error!(%connection, reason, "the database refuses renewed tokens");
+                    break Cas::Stale;
                 }
                 Err(error) => {
-                    tracing::error!(connection = %self.connection, error = &error as &dyn std::error::Error,
-                        "renewed tokens are not stored yet; do not kill this process");
+                    let error = &error as &dyn std::error::Error;
+                    tracing::error!(%connection, error, spilled, "renewed tokens are not stored yet; do not kill this process");
                 }
             }
             if unsaved.is_none() {
@@ -108,7 +121,20 @@ impl Run<'_> {
             }
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(LONGEST_RETRY);
+            spilled = spilled || self.spill(&entry).await;
+        };
+        self.vault.0.surroundings.spill.settle(self.connection, self.seen).await;
+        cas
+    }
+
+    /// A spill that fails now holds nothing up: the database comes next.
+    async fn spill(&self, entry: &SpillEntry) -> bool {
+        let spilled = self.vault.0.surroundings.spill.append(entry).await;
+        if let Err(error) = &spilled {
+            let error = error as &dyn std::error::Error;
+            tracing::error!(connection = %self.connection, error, "renewed tokens are not in the spill file");
         }
+        spilled.is_ok()
     }
 }
 

@@ -1,21 +1,18 @@
-//! What must wait: an issuer asked for it, or the last attempt failed.
+//! What failed a moment ago, before anything was written into the row.
 //!
-//! Kept in memory only. A restart forgets it and asks once more, which harms nobody; what must not be forgotten (the
-//! quiet time after an intent) is in the row.
+//! Kept in memory only: a restart forgets it and asks once more, which harms nobody. The pauses after something was sent
+//! are in the row; here they only save reading it.
 
 use std::time::Duration;
 
 use bowerbird_core::{ConnectionId, Timestamp};
 use moka::sync::Cache;
 
-/// `Retry-After` and the like are believed within these bounds.
-const SHORTEST_SECONDS: i64 = 1;
-const LONGEST_SECONDS: i64 = 3600;
 /// The wait after the first failure; doubles with each.
 const FIRST_SECONDS: i64 = 2;
 const FAILURE_CAP_SECONDS: i64 = 60;
-/// The wait after the first unknown outcome is the quiet time in the row; from the second on it doubles too.
-const DOUBT_CAP_SECONDS: i64 = 900;
+/// A sweep that got nowhere with a credential passes it over for so long.
+const SWEEP_GAP_SECONDS: i64 = 600;
 /// A server that refuses every access token must not make us refresh for every call.
 const FORCED_GAP_SECONDS: i64 = 10;
 
@@ -24,6 +21,7 @@ struct Entry {
     failures: u32,
     until: Option<Timestamp>,
     forced_at: Option<Timestamp>,
+    not_swept_until: Option<Timestamp>,
 }
 
 /// The waits, per connection.
@@ -41,23 +39,32 @@ impl Postponements {
         self.0.get(&connection).and_then(|entry| entry.until).filter(|until| *until > now)
     }
 
-    /// Notes a failure after which the token may be sent again, and returns until when to wait.
-    pub(crate) fn failed(&self, connection: ConnectionId, now: Timestamp, asked: Option<Timestamp>) -> Timestamp {
-        self.note(connection, |failures| {
-            let backoff = now.plus_seconds(doubled(FIRST_SECONDS, failures, FAILURE_CAP_SECONDS));
-            match asked {
-                Some(asked) => asked.clamp(now.plus_seconds(SHORTEST_SECONDS), now.plus_seconds(LONGEST_SECONDS)),
-                None => backoff,
-            }
-        })
+    /// Notes a failure before anything was sent, and returns until when to wait.
+    pub(crate) fn failed(&self, connection: ConnectionId, now: Timestamp) -> Timestamp {
+        let entry = self.0.get(&connection).unwrap_or_default();
+        let until = now.plus_seconds(doubled(FIRST_SECONDS, entry.failures, FAILURE_CAP_SECONDS));
+        let failures = entry.failures.saturating_add(1);
+        self.0.insert(connection, Entry { failures, until: Some(until), ..entry });
+        until
     }
 
-    /// Notes an unknown outcome, whose quiet time ends at `quiet`.
-    pub(crate) fn in_doubt(&self, connection: ConnectionId, now: Timestamp, quiet: Timestamp) -> Timestamp {
-        self.note(connection, |failures| {
-            let quiet_seconds = (quiet.millis_since(now) / 1000).max(1);
-            quiet.max(now.plus_seconds(doubled(quiet_seconds, failures, DOUBT_CAP_SECONDS)))
-        })
+    /// Remembers a pause that is in the row.
+    pub(crate) fn wait(&self, connection: ConnectionId, until: Timestamp) {
+        let entry = self.0.get(&connection).unwrap_or_default();
+        self.0.insert(connection, Entry { until: Some(until), ..entry });
+    }
+
+    /// Notes that a sweep got nowhere.
+    pub(crate) fn swept_in_vain(&self, connection: ConnectionId, now: Timestamp) {
+        let entry = self.0.get(&connection).unwrap_or_default();
+        let not_swept_until = Some(now.plus_seconds(SWEEP_GAP_SECONDS));
+        self.0.insert(connection, Entry { not_swept_until, ..entry });
+    }
+
+    /// Whether a sweep should pass this connection over.
+    pub(crate) fn holds_sweep(&self, connection: ConnectionId, now: Timestamp) -> bool {
+        let entry = self.0.get(&connection).unwrap_or_default();
+        [entry.until, entry.not_swept_until].into_iter().flatten().any(|until| until > now)
     }
 
     /// Notes a refresh that was asked for because the access token was refused, unless the last one is so fresh that
@@ -74,21 +81,13 @@ impl Postponements {
     /// Notes a success.
     pub(crate) fn succeeded(&self, connection: ConnectionId) {
         if let Some(entry) = self.0.get(&connection) {
-            self.0.insert(connection, Entry { failures: 0, until: None, ..entry });
+            self.0.insert(connection, Entry { forced_at: entry.forced_at, ..Entry::default() });
         }
     }
 
     /// Forgets everything about a connection.
     pub(crate) fn clear(&self, connection: ConnectionId) {
         self.0.invalidate(&connection);
-    }
-
-    fn note(&self, connection: ConnectionId, until: impl FnOnce(u32) -> Timestamp) -> Timestamp {
-        let entry = self.0.get(&connection).unwrap_or_default();
-        let until = until(entry.failures);
-        let failures = entry.failures.saturating_add(1);
-        self.0.insert(connection, Entry { failures, until: Some(until), ..entry });
-        until
     }
 }
 
@@ -111,29 +110,11 @@ mod tests {
     #[test]
     fn failures_wait_longer_each_time_up_to_a_minute() {
         let waits = Postponements::default();
-        let seconds: Vec<i64> = (0..7).map(|_| waits.failed(connection(), T0, None).millis_since(T0) / 1000).collect();
+        let seconds: Vec<i64> = (0..7).map(|_| waits.failed(connection(), T0).millis_since(T0) / 1000).collect();
         assert_eq!(seconds, [2, 4, 8, 16, 32, 60, 60]);
         waits.succeeded(connection());
         assert_eq!(waits.until(connection(), T0), None);
-        assert_eq!(waits.failed(connection(), T0, None), T0.plus_seconds(2));
-    }
-
-    #[test]
-    fn what_an_issuer_asks_for_is_believed_within_bounds() {
-        let waits = Postponements::default();
-        let ask = |seconds| waits.failed(connection(), T0, Some(T0.plus_seconds(seconds)));
-        assert_eq!(ask(120), T0.plus_seconds(120));
-        assert_eq!(ask(-5), T0.plus_seconds(1));
-        assert_eq!(ask(1_000_000), T0.plus_seconds(3600));
-    }
-
-    #[test]
-    fn doubt_waits_for_the_quiet_time_first_and_longer_later() {
-        let waits = Postponements::default();
-        let quiet = T0.plus_seconds(60);
-        let seconds: Vec<i64> =
-            (0..6).map(|_| waits.in_doubt(connection(), T0, quiet).millis_since(T0) / 1000).collect();
-        assert_eq!(seconds, [60, 120, 240, 480, 900, 900]);
+        assert_eq!(waits.failed(connection(), T0), T0.plus_seconds(2));
     }
 
     #[test]

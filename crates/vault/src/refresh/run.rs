@@ -1,24 +1,28 @@
 //! One refresh, from the row to the row.
 //!
 //! ```text
-//! read row ─▶ open ─▶ prepare ─▶ write intent ─▶ send once ─▶ classify ─▶ write outcome
-//!             └── nothing was sent: stop at will ──┘          └── a crash from here on leaves the intent ──┘
+//! read row ─▶ turn ─▶ open ─▶ prepare ─▶ write intent ─▶ send once ─▶ classify ─▶ write outcome
+//!             └───── nothing was sent: stop at will ─────┘          └── a crash from here on leaves the intent ──┘
 //! ```
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bowerbird_core::ports::{
-    BegunRefresh, BoxError, Cas, LeaseRequest, PreparedRefresh, RefreshOutcome, RefreshRefusal,
+    AccountEventKind, BegunRefresh, BoxError, Cas, LeaseRequest, PreparedRefresh, RefreshOutcome, RefreshRefusal,
+    RefreshResult,
 };
-use bowerbird_core::refresh::{LEASE_SECONDS, QUIET_SECONDS, RefreshDecision, decide};
+use bowerbird_core::refresh::{LEASE_SECONDS, RefreshDecision, after_doubt, after_failure, decide, pause_until};
 use bowerbird_core::{
-    ConnectionId, CredentialRecord, CredentialState, Generation, NeedsReauth, Schedule, Secret, Timestamp,
+    ConnectionId, CredentialRecord, CredentialState, Generation, NeedsReauth, RefreshClass, Schedule, Secret, Timestamp,
 };
+use parking_lot::Mutex;
 
+use super::issuers::{Admission, Permits};
 use super::persist::Successor;
 use super::single_flight::Flight;
-use super::{Delay, FlightEnd, Later};
+use super::{Delay, FlightEnd, Later, Occasion};
 use crate::Vault;
 use crate::envelope::SealingKey;
 use crate::grants::{OpenError, OpenedGrant};
@@ -44,9 +48,29 @@ const QUOTED_BYTES: usize = 12;
 type Step<T> = Result<T, FlightEnd>;
 
 /// Refreshes the credential of a connection if its row still has the generation that the caller saw.
-pub(super) async fn refresh(vault: &Vault, flight: &Flight, connection: ConnectionId, seen: Generation) -> FlightEnd {
-    let run = Run { vault, flight, connection, seen };
-    run.steps().await.unwrap_or_else(|end| end)
+pub(super) async fn refresh(
+    vault: &Vault,
+    flight: &Flight,
+    connection: ConnectionId,
+    seen: Generation,
+    occasion: Occasion,
+) -> FlightEnd {
+    let begun = vault.0.clock.monotonic();
+    let (permits, swept) = match occasion {
+        Occasion::Asked => (None, false),
+        Occasion::Swept(permits) => (Some(permits), true),
+    };
+    let result = Mutex::new(RefreshResult::NotSent);
+    let run = Run { vault, flight, connection, seen, swept, result, sent: AtomicBool::new(false) };
+    let end = run.steps(permits).await.unwrap_or_else(|end| end);
+    if swept && !matches!(end, FlightEnd::Renewed(_) | FlightEnd::Changed | FlightEnd::Gone) && !run.sent() {
+        vault.0.postponed.swept_in_vain(connection, run.now());
+    }
+    let took = vault.0.clock.monotonic().saturating_sub(begun);
+    let superseded = matches!(end, FlightEnd::Changed | FlightEnd::Gone);
+    let result = if superseded { RefreshResult::Superseded } else { *run.result.lock() };
+    vault.0.surroundings.observer.refresh_ended(result, took);
+    end
 }
 
 pub(super) struct Run<'a> {
@@ -54,6 +78,10 @@ pub(super) struct Run<'a> {
     pub(super) flight: &'a Flight,
     pub(super) connection: ConnectionId,
     pub(super) seen: Generation,
+    /// Nobody waits for it.
+    pub(super) swept: bool,
+    result: Mutex<RefreshResult>,
+    sent: AtomicBool,
 }
 
 /// What the intent stands on.
@@ -65,25 +93,27 @@ struct Intent {
     restore: CredentialState,
     /// Whether an earlier attempt with this token has an unknown outcome.
     recovering: bool,
+    /// The row's schedule, this attempt counted.
+    schedule: Schedule,
 }
 
 impl Run<'_> {
-    async fn steps(&self) -> Step<FlightEnd> {
-        // The semaphore is never closed, so that this cannot fail.
-        let _permit = self.vault.0.permits.acquire().await.map_err(|_| later(Delay::Draining))?;
-        self.not_draining()?;
-        let record = self.read().await?;
+    async fn steps(&self, permits: Option<Permits>) -> Step<FlightEnd> {
+        let (record, _permits) = self.take_turn(permits).await?;
+        self.may_send()?;
         self.check_state(&record)?;
+        let admission = self.admit(&record)?;
+        self.spill_is_ready().await?;
         let (grant, key) = self.open(&record).await?;
         let Some(refresh_token) = grant.refresh_token.clone() else {
-            return self.needs_reauth(NeedsReauth::NoRefreshToken).await;
+            return self.needs_reauth(&record, NeedsReauth::NoRefreshToken).await;
         };
         let mut prepared = match self.prepare(&grant).await {
             Ok(prepared) => prepared,
-            Err(refusal) => return self.refused_to_prepare(refusal).await,
+            Err(refusal) => return self.refused_to_prepare(&record, &admission, refusal).await,
         };
         // The preparation may have taken long; see below.
-        self.not_draining()?;
+        self.may_send()?;
         let intent = self.begin().await?;
         if intent.recovering {
             // Our intent is written, so that nobody else starts; a commit needs the generation only, so that a holder
@@ -96,45 +126,87 @@ impl Run<'_> {
         loop {
             // Asked again before every send: what is sent now is answered within a minute, and whoever stops this process
             // waits a little longer than that. What was begun later would be cut off.
-            if let Err(draining) = self.not_draining() {
-                self.set_state(&intent.restore).await;
-                return Err(draining);
+            if let Err(stopped) = self.may_send() {
+                self.set_state(&intent.restore, intent.unsent(self.now())).await;
+                return Err(stopped);
             }
             if !self.lease_suffices(&intent) {
-                self.set_state(&intent.restore).await;
-                return Err(self.postpone(None, Delay::SlowIntent.into()));
+                self.set_state(&intent.restore, intent.unsent(self.now())).await;
+                return Err(self.postpone(Delay::SlowIntent.into()));
             }
+            self.sent.store(true, Ordering::Relaxed);
             let sent_at = self.now();
             let (not_before, source) = match prepared.send(refresh_token.clone()).await {
                 RefreshOutcome::Granted { tokens, fault } => {
-                    let successor = Successor { record, grant, key, tokens, fault, sent_at };
+                    admission.worked(self.monotonic());
+                    self.ended(if fault.is_some() { RefreshResult::Quarantined } else { RefreshResult::Granted });
+                    let repaired = intent.recovering;
+                    let successor = Successor { record, grant, key, tokens, fault, sent_at, repaired };
                     return Ok(self.persist(successor).await);
                 }
                 RefreshOutcome::Refused { description } => {
+                    admission.worked(self.monotonic());
+                    self.ended(RefreshResult::Refused);
                     let description = description.filter(|text| !quotes(text, &refresh_token));
-                    return self.refused(&intent, description).await;
+                    return self.refused(&record, &intent, description).await;
                 }
-                RefreshOutcome::Unknown { source } => return Err(self.unknown(&intent, source).await),
+                // A token that may be shown again for a while is not in doubt.
+                RefreshOutcome::Unknown { source } if record.refresh_class == RefreshClass::Graceful => (None, source),
+                RefreshOutcome::Unknown { source } => {
+                    admission.failed(self.connection, self.monotonic());
+                    return Err(self.unknown(&record, &intent, source).await);
+                }
                 RefreshOutcome::NotConsumed { not_before, source } => (not_before, source),
             };
-            if attempt == ATTEMPTS || not_before.is_some_and(|at| at > self.now()) {
-                self.set_state(&intent.restore).await;
-                return Err(self.postpone(not_before, source));
+            self.ended(RefreshResult::NotConsumed);
+            let asked = not_before.filter(|at| *at > self.now());
+            if attempt == ATTEMPTS || asked.is_some() {
+                self.heed(&admission, asked);
+                return Err(self.not_consumed(&intent, not_before, source).await);
             }
             attempt += 1;
             // A fresh preparation: proof and client assertion may be used once only.
             prepared = match self.prepare(&grant).await {
                 Ok(prepared) => prepared,
                 Err(refusal) => {
-                    self.set_state(&intent.restore).await;
-                    return self.refused_to_prepare(refusal).await;
+                    let schedule = after_failure(intent.schedule.attempts, None, self.now());
+                    self.set_state(&intent.restore, schedule).await;
+                    return self.refused_to_prepare(&record, &admission, refusal).await;
                 }
             };
         }
     }
 
-    fn not_draining(&self) -> Step<()> {
-        if self.vault.is_draining() { Err(later(Delay::Draining)) } else { Ok(()) }
+    /// Waits for a place among the refreshes under way, and gives the row as it is then.
+    async fn take_turn(&self, permits: Option<Permits>) -> Step<(CredentialRecord, Permits)> {
+        let record = self.read().await?;
+        if let Some(permits) = permits {
+            return Ok((record, permits));
+        }
+        let issuers = &self.vault.0.issuers;
+        // The semaphores are never closed, so that this cannot fail.
+        let permits = issuers.wait(&issuers.of(&record.issuer)).await.ok_or_else(|| later(Delay::Draining))?;
+        Ok((self.read().await?, permits))
+    }
+
+    fn may_send(&self) -> Step<()> {
+        self.vault.stop().map_or(Ok(()), |delay| Err(later(delay)))
+    }
+
+    fn admit(&self, record: &CredentialRecord) -> Step<Admission> {
+        self.vault.0.issuers.of(&record.issuer).admit(self.monotonic()).map_err(|wait| {
+            let until = self.now().plus_millis(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX));
+            self.vault.0.postponed.wait(self.connection, until);
+            FlightEnd::Later(Later::at(until, Delay::IssuerPaused))
+        })
+    }
+
+    /// Without a place to write the answer to, no token is sent.
+    async fn spill_is_ready(&self) -> Step<()> {
+        self.vault.0.surroundings.spill.ready().await.map_err(|error| {
+            tracing::error!(error = &error as &dyn std::error::Error, "no refresh is started");
+            later(Delay::NoSpill)
+        })
     }
 
     /// Reads the row anew: since the caller looked, another instance or a login may have written.
@@ -152,11 +224,15 @@ impl Run<'_> {
         let tokens = &record.tokens;
         let decision = decide(
             &record.state,
+            record.schedule.not_before,
             tokens.issued_at,
             tokens.access_expires_at,
             tokens.refresh_token.is_some(),
             self.now(),
         );
+        if let Some(until) = pause_until(record.schedule.not_before, self.now()) {
+            return Err(FlightEnd::Later(Later::at(until, Delay::Postponed)));
+        }
         if in_doubt && decision != RefreshDecision::Recover { Err(FlightEnd::Changed) } else { Ok(()) }
     }
 
@@ -177,10 +253,18 @@ impl Run<'_> {
             .unwrap_or_else(|_| Err(RefreshRefusal::NotNow(Delay::SlowPreparation.into())))
     }
 
-    async fn refused_to_prepare(&self, refusal: RefreshRefusal) -> Step<FlightEnd> {
+    async fn refused_to_prepare(
+        &self,
+        record: &CredentialRecord,
+        admission: &Admission,
+        refusal: RefreshRefusal,
+    ) -> Step<FlightEnd> {
         match refusal {
-            RefreshRefusal::NotNow(source) => Err(self.postpone(None, source)),
-            RefreshRefusal::Final(reason) => self.needs_reauth(reason).await,
+            RefreshRefusal::NotNow(source) => {
+                admission.failed(self.connection, self.monotonic());
+                Err(self.postpone(source))
+            }
+            RefreshRefusal::Final(reason) => self.needs_reauth(record, reason).await,
         }
     }
 
@@ -199,7 +283,7 @@ impl Run<'_> {
             }
             CredentialState::Ok | CredentialState::NeedsReauth(_) => (CredentialState::Ok, false),
         };
-        Ok(Intent { at, begun, restore, recovering })
+        Ok(Intent { at, begun, restore, recovering, schedule: before.schedule })
     }
 
     /// Step 2: by the monotonic clock, since the wall clock may have been moved.
@@ -210,12 +294,35 @@ impl Run<'_> {
     }
 
     /// `invalid_grant`, about this very token.
-    async fn refused(&self, intent: &Intent, description: Option<String>) -> Step<FlightEnd> {
+    async fn refused(
+        &self,
+        record: &CredentialRecord,
+        intent: &Intent,
+        description: Option<String>,
+    ) -> Step<FlightEnd> {
         // Somebody may have been faster: an old answer must not condemn a newer grant.
         self.read().await?;
         let reason = if intent.recovering { NeedsReauth::LostResponse } else { NeedsReauth::Revoked };
         tracing::warn!(connection = %self.connection, reason = reason.code(), description, "the issuer refused the refresh token");
-        self.needs_reauth(reason).await
+        self.needs_reauth(record, reason).await
+    }
+
+    /// The token was certainly not consumed, and is sent again after a pause.
+    async fn not_consumed(&self, intent: &Intent, asked: Option<Timestamp>, source: BoxError) -> FlightEnd {
+        let schedule = after_failure(intent.schedule.attempts, asked, self.now());
+        self.set_state(&intent.restore, schedule).await;
+        self.pause(schedule, intent.at, source)
+    }
+
+    /// Leaves an issuer alone for as long as it asks, or after it failed for many.
+    fn heed(&self, admission: &Admission, asked: Option<Timestamp>) {
+        match asked {
+            Some(until) => {
+                let pause = until.millis_since(self.now()).max(0).unsigned_abs();
+                admission.asked(Duration::from_millis(pause), self.monotonic());
+            }
+            None => admission.failed(self.connection, self.monotonic()),
+        }
     }
 
     /// The worst case: the token may be spent. It stays where it is, and is sent once more after the quiet time.
@@ -223,40 +330,53 @@ impl Run<'_> {
     /// "Once more" means one send per recovery, and not one recovery. When that send ends unknown as well (a 503 again,
     /// another lost connection), nothing was learned about the token, and to give up would end the sign-in of everybody
     /// whose refresh fell into an outage of their server. So the next lease holder asks again: never within the quiet
-    /// time of the newest intent, which is in the row, and after pauses that double up to a quarter of an hour, which
-    /// are kept in memory; a restart, or another instance, falls back to the quiet time alone. Sending it again makes
+    /// time of the newest intent, and after pauses that double up to a quarter of an hour; both are in the row. Sending it again makes
     /// nothing worse: either the token was never used, and still works; or it was, its successor is lost with the
     /// answer, and there is nothing left that a replay could end but the old access token.
     ///
     /// Only a definite answer decides: new tokens are stored, `invalid_grant` is a lost response (see `refused`).
     /// "Certainly not consumed" says nothing about the send before it, so that the row goes back to the older doubt.
-    async fn unknown(&self, intent: &Intent, source: BoxError) -> FlightEnd {
-        self.set_state(&CredentialState::Unknown { intent_at: intent.at }).await;
-        let quiet = intent.at.plus_seconds(QUIET_SECONDS);
-        let until = self.vault.0.postponed.in_doubt(self.connection, self.now(), quiet);
+    async fn unknown(&self, record: &CredentialRecord, intent: &Intent, source: BoxError) -> FlightEnd {
+        self.ended(RefreshResult::Unknown);
         tracing::warn!(connection = %self.connection, error = %source, "the outcome of a refresh is unknown");
-        FlightEnd::Later(Later::at(until, source))
-    }
-
-    fn postpone(&self, asked: Option<Timestamp>, source: BoxError) -> FlightEnd {
-        let until = self.vault.0.postponed.failed(self.connection, self.now(), asked);
-        FlightEnd::Later(Later::at(until, source))
-    }
-
-    async fn needs_reauth(&self, reason: NeedsReauth) -> Step<FlightEnd> {
-        match self.set_state(&CredentialState::NeedsReauth(reason)).await {
-            Some(Cas::Stale) => Err(FlightEnd::Changed),
-            // Even when the store did not take it, this is what the issuer said.
-            Some(Cas::Done) | None => Err(FlightEnd::Reauth(reason)),
+        let schedule = after_doubt(intent.schedule.attempts, intent.at, self.now());
+        let state = CredentialState::Unknown { intent_at: intent.at };
+        // Told once for each incident, and not for each attempt.
+        if self.set_state(&state, schedule).await == Some(Cas::Done) && !intent.recovering {
+            self.vault.tell(record, AccountEventKind::OutcomeUnknown);
         }
+        self.pause(schedule, intent.at, source)
+    }
+
+    fn pause(&self, schedule: Schedule, otherwise: Timestamp, source: BoxError) -> FlightEnd {
+        let until = schedule.not_before.unwrap_or(otherwise);
+        self.vault.0.postponed.wait(self.connection, until);
+        FlightEnd::Later(Later::at(until, source))
+    }
+
+    /// Nothing was sent, so that nothing is written either.
+    fn postpone(&self, source: BoxError) -> FlightEnd {
+        let until = self.vault.0.postponed.failed(self.connection, self.now());
+        FlightEnd::Later(Later::at(until, source))
+    }
+
+    async fn needs_reauth(&self, record: &CredentialRecord, reason: NeedsReauth) -> Step<FlightEnd> {
+        match self.set_state(&CredentialState::NeedsReauth(reason), Schedule::default()).await {
+            Some(Cas::Stale) => return Err(FlightEnd::Changed),
+            Some(Cas::Done) => self.vault.tell(record, AccountEventKind::NeedsReauth(reason)),
+            // Even when the store did not take it, this is what the issuer said.
+            None => {}
+        }
+        Err(FlightEnd::Reauth(reason))
     }
 
     /// Writes a state; None when the store took it in none of several tries.
-    async fn set_state(&self, state: &CredentialState) -> Option<Cas> {
+    async fn set_state(&self, state: &CredentialState, schedule: Schedule) -> Option<Cas> {
         for attempt in 0..STATE_ATTEMPTS {
-            match self.vault.0.credentials.set_state(self.connection, self.seen, state, Schedule::default()).await {
+            match self.vault.0.credentials.set_state(self.connection, self.seen, state, schedule).await {
                 Ok(cas) => {
                     self.vault.0.opened.forget(self.connection);
+                    self.vault.publish(self.connection).await;
                     return Some(cas);
                 }
                 Err(error) => {
@@ -268,8 +388,28 @@ impl Run<'_> {
         None
     }
 
+    fn ended(&self, result: RefreshResult) {
+        *self.result.lock() = result;
+    }
+
+    fn sent(&self) -> bool {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.vault.0.clock.monotonic()
+    }
+
     pub(super) fn now(&self) -> Timestamp {
         self.vault.0.clock.now()
+    }
+}
+
+impl Intent {
+    /// The schedule of a row whose token was not sent after all.
+    fn unsent(&self, now: Timestamp) -> Schedule {
+        let attempts = self.schedule.attempts.saturating_sub(1);
+        Schedule { attempts, not_before: self.schedule.not_before, due_at: Some(now) }
     }
 }
 

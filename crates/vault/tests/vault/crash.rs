@@ -118,7 +118,7 @@ async fn tokens_that_the_store_refuses_are_kept_until_it_takes_them() {
     house.credentials.commits_down.store(true, Ordering::SeqCst);
     let waited = house.vault.checkout(house.connection).await;
     assert!(matches!(waited, Err(CheckoutError::TryLater { .. })), "the old token is dead: {waited:?}");
-    assert_eq!(house.vault.health(), VaultHealth { unsaved: 1, in_flight: 1, draining: false });
+    assert_eq!(house.vault.health(), VaultHealth { unsaved: 1, in_flight: 1, draining: false, suspended: None });
     assert!(!house.vault.health().is_ready());
 
     // Far longer than any lease: the flight is still here, and nobody sends again.

@@ -4,6 +4,7 @@
 mod canary;
 mod checkout;
 mod crash;
+mod engine;
 mod grants;
 mod keys;
 mod outcomes;

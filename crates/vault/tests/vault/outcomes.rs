@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bowerbird_core::ports::{Clock as _, RefreshRefusal};
 use bowerbird_core::testing::FixedKeys;
-use bowerbird_core::{CredentialState, NeedsReauth};
+use bowerbird_core::{CredentialRecord, CredentialState, NeedsReauth, Schedule};
 use bowerbird_vault::{CheckoutError, VaultHealth};
 
 use super::support::{DUE, EXPIRED, House, LIFE, Reply, nth, vault_on};
@@ -112,8 +112,11 @@ async fn not_consumed_twice_ends_the_run_with_the_credential_as_it_was() {
     house.pass(EXPIRED);
     let before = house.row().await;
     assert_eq!(seconds_to_wait(&house, house.vault.checkout(house.connection).await), 2);
-    assert_eq!(house.row().await, before);
+    let until = house.clock.now().plus_seconds(2);
+    let schedule = Schedule { attempts: 1, not_before: Some(until), due_at: Some(until) };
+    assert_eq!(house.row().await, CredentialRecord { schedule, ..before }, "and the pause is in the row");
     house.vault.checkout(house.connection).await.unwrap_err();
+    assert_eq!(house.second_instance().0.checkout(house.connection).await.ok().map(|usable| usable.generation), None);
     assert_eq!(house.issuer.sends(), 2, "not again before the wait is over");
     house.pass(2);
     house.vault.checkout(house.connection).await.unwrap();
@@ -350,11 +353,11 @@ async fn an_outage_decides_nothing_and_the_first_definite_answer_does() {
             house.pass(u64::try_from(pause).unwrap());
         }
         assert_eq!(pauses, [60, 120, 240, 480, 900, 900, 900]);
-        // After a restart only what is in the row counts, and that is never less than the quiet time.
+        // A restart does not forget the pauses: they are in the row.
         let (vault, issuer) = house.second_instance();
         issuer.reply(Reply::Unknown);
         vault.checkout(house.connection).await.unwrap_err();
-        house.pass(59);
+        house.pass(899);
         let (vault, issuer_after_restart) = house.second_instance();
         vault.checkout(house.connection).await.unwrap_err();
         assert_eq!(issuer_after_restart.sends(), 0);
@@ -479,7 +482,7 @@ async fn a_task_that_breaks_leaves_its_intent_and_no_entry() {
     house.issuer.reply(Reply::Panic);
     house.pass(EXPIRED);
     house.vault.checkout(house.connection).await.unwrap_err();
-    assert_eq!(house.vault.health(), VaultHealth { unsaved: 0, in_flight: 0, draining: false });
+    assert_eq!(house.vault.health(), VaultHealth { unsaved: 0, in_flight: 0, draining: false, suspended: None });
     house.pass(119);
     house.vault.checkout(house.connection).await.unwrap_err();
     assert_eq!(house.issuer.sends(), 1);

@@ -1,0 +1,78 @@
+//! A start after a crash: what the spill holds goes into the rows, before anything is sent.
+
+use bowerbird_core::CredentialState;
+use bowerbird_core::ports::{Cas, SpillEntry};
+
+use crate::suspension::{RecoverError, Recovered, Suspension};
+use crate::{Vault, VaultHealth};
+
+/// What became of one entry.
+enum Replayed {
+    Stored,
+    Settled,
+    /// The row is older than the one that the answer belongs to.
+    Behind,
+}
+
+impl Vault {
+    /// Stores the answers that a crash kept from the database, and looks for rows that come from an older backup; such
+    /// rows [suspend](Vault::suspend) the vault. To be called once at a start, before anything is checked out.
+    pub async fn recover(&self) -> Result<Recovered, RecoverError> {
+        let spill = &self.0.surroundings.spill;
+        let mut recovered = Recovered::default();
+        for entry in spill.unsettled().await? {
+            match self.replay(&entry).await? {
+                Replayed::Stored => recovered.stored += 1,
+                Replayed::Settled => recovered.settled += 1,
+                Replayed::Behind => {
+                    recovered.restored += 1;
+                    continue;
+                }
+            }
+            spill.settle(entry.connection, entry.seen).await;
+        }
+        for (connection, stored) in spill.high_marks().await? {
+            let row = self.0.credentials.find(connection).await?;
+            if row.is_some_and(|row| row.generation < stored) {
+                recovered.restored += 1;
+            }
+        }
+        if recovered.restored > 0 {
+            self.suspend(Suspension::RestoredBackup);
+        }
+        Ok(recovered)
+    }
+
+    async fn replay(&self, entry: &SpillEntry) -> Result<Replayed, RecoverError> {
+        loop {
+            let Some(row) = self.0.credentials.find(entry.connection).await? else {
+                tracing::warn!(connection = %entry.connection, "renewed tokens of a removed credential are let go");
+                return Ok(Replayed::Settled);
+            };
+            if row.fields.granted_generation > entry.granted {
+                tracing::warn!(connection = %entry.connection, "renewed tokens of a replaced grant are let go");
+                return Ok(Replayed::Settled);
+            }
+            if row.generation > entry.seen {
+                return Ok(Replayed::Settled);
+            }
+            if row.generation < entry.seen || row.fields.granted_generation < entry.granted {
+                return Ok(Replayed::Behind);
+            }
+            let SpillEntry { connection, seen, ref tokens, ref state, schedule, .. } = *entry;
+            if self.0.credentials.commit_refresh(connection, seen, tokens, state, schedule).await? == Cas::Done {
+                self.0.opened.forget(connection);
+                tracing::info!(%connection, "renewed tokens from before a crash are stored");
+                self.tell_stored(&row, state, row.state != CredentialState::Ok).await;
+                return Ok(Replayed::Stored);
+            }
+        }
+    }
+}
+
+impl VaultHealth {
+    /// Whether refreshes are started.
+    pub const fn refreshes(&self) -> bool {
+        self.suspended.is_none() && !self.draining
+    }
+}

@@ -1,0 +1,253 @@
+//! The spill, the suspension, the sweep and the news.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bowerbird_core::ports::{AccountEvent, Clock as _, Observer, RefreshResult, SpillEntry, SpillError, SpillStore};
+use bowerbird_core::testing::{FixedKeys, SeededEntropy};
+use bowerbird_core::{ConnectionId, CredentialState, Generation, Schedule};
+use bowerbird_vault::{CheckoutError, NewGrant, Recovered, Suspension, Swept, Vault, VaultConfig, VaultSurroundings};
+use parking_lot::Mutex;
+
+use super::support::{DUE, EXPIRED, House, LIFE, Reply, connect, issuer_port, new_grant, nth};
+
+/// A spill in memory that outlives the vaults.
+#[derive(Default)]
+struct MemorySpill {
+    entries: Mutex<Vec<SpillEntry>>,
+    marks: Mutex<BTreeMap<ConnectionId, Generation>>,
+    full: AtomicBool,
+}
+
+#[async_trait]
+impl SpillStore for MemorySpill {
+    async fn ready(&self) -> Result<(), SpillError> {
+        if self.full.load(Ordering::SeqCst) { Err(SpillError::Full) } else { Ok(()) }
+    }
+
+    async fn append(&self, entry: &SpillEntry) -> Result<(), SpillError> {
+        self.ready().await?;
+        self.entries.lock().push(entry.clone());
+        Ok(())
+    }
+
+    async fn settle(&self, connection: ConnectionId, seen: Generation) {
+        self.entries.lock().retain(|entry| (entry.connection, entry.seen) != (connection, seen));
+        self.marks.lock().insert(connection, seen.next());
+    }
+
+    async fn unsettled(&self) -> Result<Vec<SpillEntry>, SpillError> {
+        Ok(self.entries.lock().clone())
+    }
+
+    async fn high_marks(&self) -> Result<Vec<(ConnectionId, Generation)>, SpillError> {
+        Ok(self.marks.lock().iter().map(|(connection, generation)| (*connection, *generation)).collect())
+    }
+}
+
+#[derive(Default)]
+struct Diary {
+    events: Mutex<Vec<&'static str>>,
+    results: Mutex<Vec<RefreshResult>>,
+}
+
+impl Observer for Diary {
+    fn event(&self, event: &AccountEvent) {
+        self.events.lock().push(event.kind.name());
+    }
+
+    fn refresh_ended(&self, result: RefreshResult, _took: Duration) {
+        self.results.lock().push(result);
+    }
+}
+
+fn instance(house: &House, spill: &Arc<MemorySpill>, diary: &Arc<Diary>) -> Vault {
+    let surroundings = VaultSurroundings {
+        spill: Arc::clone(spill) as Arc<dyn SpillStore>,
+        observer: Arc::clone(diary) as Arc<dyn Observer>,
+        ..VaultSurroundings::default()
+    };
+    let (keys, entropy) = (Arc::new(FixedKeys::one()), Arc::new(SeededEntropy::new(99)));
+    let clock = Arc::clone(&house.clock) as _;
+    Vault::within(
+        VaultConfig::new("cluster-a"),
+        &house.stores,
+        keys,
+        issuer_port(&house.issuer),
+        clock,
+        entropy,
+        surroundings,
+    )
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_a_crash_kept_from_the_database_is_replayed_once() {
+    let (house, spill, diary) = (House::new().await, Arc::default(), Arc::default());
+    let first = instance(&house, &spill, &diary);
+    house.pass(EXPIRED);
+    house.credentials.commits_down.store(true, Ordering::SeqCst);
+    first.checkout(house.connection).await.unwrap_err();
+    assert_eq!(spill.entries.lock().len(), 1);
+    // The first instance never gets its commit through: as if it were dead. A second starts.
+    let second = instance(&house, &spill, &diary);
+    second.recover().await.unwrap_err();
+    assert_eq!(spill.entries.lock().len(), 1, "kept until the database takes it");
+    house.credentials.commits_down.store(false, Ordering::SeqCst);
+    let recovered = second.recover().await.unwrap();
+    assert_eq!(recovered, Recovered { stored: 1, settled: 0, restored: 0 });
+    assert_eq!(second.checkout(house.connection).await.unwrap().access_token.expose(), "at-1");
+    assert_eq!(house.row().await.state, CredentialState::Ok);
+    assert_eq!(second.recover().await.unwrap(), Recovered::default());
+    assert_eq!((house.issuer.sends(), house.issuer.replays()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_answer_of_a_replaced_grant_is_let_go() {
+    let (house, spill, diary) = (House::new().await, Arc::new(MemorySpill::default()), Arc::default());
+    let vault = instance(&house, &spill, &diary);
+    house.pass(EXPIRED);
+    vault.checkout(house.connection).await.unwrap();
+    let row = house.row().await;
+    let entry = SpillEntry {
+        connection: house.connection,
+        seen: row.generation,
+        granted: row.fields.granted_generation,
+        tokens: row.tokens,
+        state: CredentialState::Ok,
+        schedule: Schedule::default(),
+    };
+    vault.grant(house.grant("at-new", Some("rt-new"))).await.unwrap();
+    spill.append(&entry).await.unwrap();
+    assert_eq!(vault.recover().await.unwrap(), Recovered { stored: 0, settled: 1, restored: 0 });
+    assert_eq!(house.stored_refresh_token().await, "rt-new");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_from_an_older_backup_suspends_refreshing_and_not_the_access_tokens() {
+    let (house, spill, diary) = (House::new().await, Arc::new(MemorySpill::default()), Arc::default());
+    spill.marks.lock().insert(house.connection, nth(3));
+    let vault = instance(&house, &spill, &diary);
+    assert_eq!(vault.recover().await.unwrap().restored, 1);
+    assert_eq!(vault.health().suspended, Some(Suspension::RestoredBackup));
+    assert!(vault.health().is_ready());
+    house.pass(DUE);
+    assert_eq!(vault.checkout(house.connection).await.unwrap().access_token.expose(), "at-0");
+    assert_eq!(vault.sweep_once().await.unwrap(), Swept::default());
+    house.pass(EXPIRED - DUE);
+    let refused = vault.checkout(house.connection).await;
+    assert!(matches!(refused, Err(CheckoutError::TryLater { .. })), "{refused:?}");
+    assert_eq!(house.issuer.sends(), 0);
+    assert!(vault.resume());
+    vault.checkout(house.connection).await.unwrap();
+    assert_eq!(house.issuer.sends(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_place_for_the_answer_nothing_is_sent() {
+    let (house, spill, diary) = (House::new().await, Arc::new(MemorySpill::default()), Arc::default());
+    let vault = instance(&house, &spill, &diary);
+    spill.full.store(true, Ordering::SeqCst);
+    house.pass(EXPIRED);
+    vault.checkout(house.connection).await.unwrap_err();
+    assert_eq!((house.issuer.sends(), house.credentials.intents.load(Ordering::SeqCst)), (0, 0));
+    spill.full.store(false, Ordering::SeqCst);
+    vault.checkout(house.connection).await.unwrap();
+    assert_eq!(house.issuer.sends(), 1);
+    assert!(spill.entries.lock().is_empty(), "settled");
+    assert_eq!(spill.marks.lock().get(&house.connection), Some(&nth(2)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_are_told_once_for_each_incident() {
+    let (house, spill, diary) = (House::new().await, Arc::default(), Arc::<Diary>::default());
+    let vault = instance(&house, &spill, &diary);
+    for reply in [Reply::Unknown, Reply::Unknown, Reply::Granted, Reply::Refused] {
+        house.issuer.reply(reply);
+    }
+    house.pass(EXPIRED);
+    vault.checkout(house.connection).await.unwrap_err();
+    house.pass(60);
+    vault.checkout(house.connection).await.unwrap_err();
+    house.pass(120);
+    vault.checkout(house.connection).await.unwrap();
+    house.pass(EXPIRED);
+    for _ in 0..3 {
+        vault.checkout(house.connection).await.unwrap_err();
+    }
+    vault.grant(house.grant("at-new", Some("rt-new"))).await.unwrap();
+    assert_eq!(*diary.events.lock(), ["outcome_unknown", "refreshed", "recovered", "needs_reauth", "recovered"]);
+    let expected = [RefreshResult::Unknown, RefreshResult::Unknown, RefreshResult::Granted, RefreshResult::Refused];
+    assert_eq!(*diary.results.lock(), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_sweep_refreshes_what_is_used_before_it_ends_and_keeps_alive_what_is_not() {
+    let house = House::new().await;
+    let due = house.row().await.schedule.due_at.unwrap();
+    let after = due.millis_since(house.clock.now()) / 1000;
+    assert!((LIFE / 2..=LIFE * 4 / 5).contains(&after), "{after}");
+    assert_eq!(house.vault.sweep_once().await.unwrap(), Swept::default());
+    house.pass(u64::try_from(after).unwrap() + 1);
+    assert_eq!(house.vault.sweep_once().await.unwrap(), Swept { started: 1, passed_over: 0 });
+    landed(&house).await;
+    assert_eq!(house.row().await.generation, nth(2));
+    // Nobody used it for longer than a week: one more refresh, and then within a month.
+    house.pass(8 * 86_400);
+    assert_eq!(house.vault.sweep_once().await.unwrap().started, 1);
+    landed(&house).await;
+    let row = house.row().await;
+    let days = row.schedule.due_at.unwrap().millis_since(house.clock.now()) / 86_400_000;
+    assert_eq!(row.generation, nth(3));
+    assert!((23..=30).contains(&days), "{days}");
+    // A caller makes it a used one again.
+    house.pass(86_400);
+    house.vault.checkout(house.connection).await.unwrap();
+    let due = house.row().await.schedule.due_at.unwrap();
+    assert!(due.millis_since(house.clock.now()) <= LIFE * 800);
+    assert_eq!(house.issuer.replays(), 0);
+}
+
+/// A thousand credentials of one issuer come due together: the sweep keeps to its pace, lets another issuer's
+/// credentials through, and leaves places for callers.
+#[tokio::test(start_paused = true)]
+async fn a_herd_is_driven_slowly_and_holds_nobody_else_up() {
+    const HERD: u64 = 1000;
+    let house = House::empty().await;
+    for seed in 10..10 + HERD {
+        let (account, connection) = connect(&house.stores, &house.clock, seed).await;
+        house.vault.grant(new_grant(account, connection, "at", Some(&format!("rt of {seed}")))).await.unwrap();
+    }
+    let (account, connection) = connect(&house.stores, &house.clock, 5).await;
+    let other = NewGrant {
+        issuer: "https://issuer.example/other".to_owned(),
+        ..new_grant(account, connection, "at", Some("rt of another"))
+    };
+    house.vault.grant(other).await.unwrap();
+    house.pass(EXPIRED);
+    let mut half_seconds: u64 = 0;
+    let mut others_turn = None;
+    while house.issuer.sends() < usize::try_from(HERD).unwrap() + 1 {
+        house.vault.sweep_once().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        house.clock.advance(Duration::from_millis(500));
+        half_seconds += 1;
+        if others_turn.is_none() && house.issuer.sent.lock().iter().any(|token| token == "rt of another") {
+            others_turn = Some(half_seconds);
+        }
+        assert!(house.issuer.sends() as u64 <= half_seconds * 5 / 2 + 7, "the pace");
+        assert!(half_seconds < 2000, "{} sent", house.issuer.sends());
+    }
+    assert!(others_turn.unwrap() <= 2, "{others_turn:?}");
+    assert!(house.issuer.most_in_flight.load(Ordering::SeqCst) <= 6);
+    assert_eq!(house.issuer.replays(), 0);
+}
+
+/// Waits until no refresh is under way.
+async fn landed(house: &House) {
+    while house.vault.health().in_flight > 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
