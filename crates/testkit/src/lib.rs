@@ -6,6 +6,7 @@
 //! | [`real`] | the real PDS and PLC as a child process, and the person's browser on it |
 //! | [`server`] | the bowerbird binary as a child process |
 //! | [`http_client`], [`actors`] | a browser with a cookie jar, an app with a bearer, raw sockets |
+//! | [`injections`] | text that a page must not run |
 //! | [`sweep`] | finds secrets where none may be |
 //!
 //! A test of the server, whole:
@@ -52,6 +53,7 @@ mod child;
 pub mod conformance;
 pub mod fault;
 pub mod http_client;
+pub mod injections;
 pub mod real;
 pub mod server;
 pub mod sweep;
