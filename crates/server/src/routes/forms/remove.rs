@@ -1,11 +1,14 @@
 //! `POST /accounts/remove`
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::response::Response;
-use bowerbird_core::ports::Cas;
+use bowerbird_core::Account;
 
-use super::{as_page, home};
+use super::on_named_account;
 use crate::accounts::Accounts;
+use crate::device_sessions::LiveDevice;
 use crate::error::ApiError;
 use crate::extract::SignedInForm;
 use crate::sign_out::Departures;
@@ -25,15 +28,9 @@ use crate::sign_out::Departures;
 pub(crate) async fn post(
     State(accounts): State<Accounts>,
     State(departures): State<Departures>,
-    SignedInForm { signed_in, form, .. }: SignedInForm,
+    submitted: SignedInForm,
 ) -> Result<Response, ApiError> {
-    let remove = async {
-        let account = accounts.on_device(&signed_in.device, form.get("account")?.unwrap_or_default()).await?;
-        match departures.remove(&signed_in.device, &account).await? {
-            // The start page takes away a cookie whose session is over.
-            Cas::Done => Ok(home()),
-            Cas::Stale => Err(ApiError::account_not_found()),
-        }
-    };
-    remove.await.map_err(as_page)
+    // When it was the last one, the start page takes away the cookie of a session that is over.
+    let remove = async |device: Arc<LiveDevice>, account: Arc<Account>| departures.remove(&device, &account).await;
+    on_named_account(&accounts, &submitted, remove).await
 }

@@ -1,12 +1,14 @@
 //! `POST /accounts/switch`
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::response::Response;
-use bowerbird_core::ports::Cas;
+use bowerbird_core::Account;
 
-use super::{as_page, home};
+use super::on_named_account;
 use crate::accounts::Accounts;
-use crate::device_sessions::DeviceSessions;
+use crate::device_sessions::{DeviceSessions, LiveDevice};
 use crate::error::ApiError;
 use crate::extract::SignedInForm;
 
@@ -25,14 +27,9 @@ use crate::extract::SignedInForm;
 pub(crate) async fn post(
     State(accounts): State<Accounts>,
     State(devices): State<DeviceSessions>,
-    SignedInForm { signed_in, form, .. }: SignedInForm,
+    submitted: SignedInForm,
 ) -> Result<Response, ApiError> {
-    let switch = async {
-        let account = accounts.on_device(&signed_in.device, form.get("account")?.unwrap_or_default()).await?;
-        match devices.activate(&signed_in.device.session.id, account.id).await? {
-            Cas::Done => Ok(home()),
-            Cas::Stale => Err(ApiError::account_not_found()),
-        }
-    };
-    switch.await.map_err(as_page)
+    let switch =
+        async |device: Arc<LiveDevice>, account: Arc<Account>| devices.activate(&device.session.id, account.id).await;
+    on_named_account(&accounts, &submitted, switch).await
 }
