@@ -2,7 +2,7 @@
 //! have taken on the way.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use aho_corasick::AhoCorasick;
 use base64::Engine as _;
@@ -28,6 +28,7 @@ pub struct Hit {
 pub struct Sweep {
     searcher: AhoCorasick,
     needles: Vec<(String, &'static str)>,
+    left_out: Vec<PathBuf>,
     hits: Vec<Hit>,
     sources: usize,
     bytes: u64,
@@ -35,20 +36,20 @@ pub struct Sweep {
 
 impl Sweep {
     /// Looks for these secrets. Those shorter than 8 bytes are refused: they would be found by chance.
-    pub fn new<S: AsRef<str>>(secrets: impl IntoIterator<Item = S>) -> Self {
+    pub fn new<S: AsRef<[u8]>>(secrets: impl IntoIterator<Item = S>) -> Self {
         let (mut patterns, mut needles) = (Vec::new(), Vec::new());
         for secret in secrets {
             let secret = secret.as_ref();
             assert!(secret.len() >= 8, "a secret of {} bytes would be found by chance", secret.len());
-            let label = format!("{}…", secret.chars().take(14).collect::<String>());
-            for (encoding, pattern) in encodings(secret.as_bytes()) {
+            let label = label(secret);
+            for (encoding, pattern) in encodings(secret) {
                 patterns.push(pattern);
                 needles.push((label.clone(), encoding));
             }
         }
         assert!(!needles.is_empty(), "a sweep without secrets finds nothing, and proves nothing");
         let searcher = AhoCorasick::new(&patterns).expect("patterns of moderate size");
-        Self { searcher, needles, hits: Vec::new(), sources: 0, bytes: 0 }
+        Self { searcher, needles, left_out: Vec::new(), hits: Vec::new(), sources: 0, bytes: 0 }
     }
 
     /// Searches some bytes.
@@ -70,6 +71,14 @@ impl Sweep {
     #[must_use]
     pub fn folder(mut self, path: &Path) -> Self {
         self.search_folder(path);
+        self
+    }
+
+    /// Leaves a file out of the folders that follow: the one place where these secrets belong.
+    #[must_use]
+    pub fn but(mut self, path: &Path) -> Self {
+        assert!(path.is_file(), "{} is no file to leave out", path.display());
+        self.left_out.push(path.to_owned());
         self
     }
 
@@ -95,6 +104,9 @@ impl Sweep {
         for entry in entries {
             let path = entry.expect("an entry of a folder").path();
             self.search("file names", path.as_os_str().as_encoded_bytes());
+            if self.left_out.contains(&path) {
+                continue;
+            }
             if path.is_dir() {
                 self.search_folder(&path);
             } else if let Ok(bytes) = fs::read(&path) {
@@ -114,13 +126,24 @@ impl Sweep {
     }
 }
 
+/// Enough of a secret to know which one it is.
+fn label(secret: &[u8]) -> String {
+    match std::str::from_utf8(secret) {
+        Ok(text) => format!("{}…", text.chars().take(14).collect::<String>()),
+        Err(_) => format!("bytes {}…", hex(&secret[..4])),
+    }
+}
+
 /// The forms that a secret can have inside other bytes.
 fn encodings(secret: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     let percent = |upper: bool| {
         let digits = if upper { hex(secret).to_uppercase() } else { hex(secret) };
         digits.as_bytes().chunks(2).flat_map(|pair| [b'%', pair[0], pair[1]]).collect::<Vec<u8>>()
     };
+    let list = |between: &str| secret.iter().map(u8::to_string).collect::<Vec<_>>().join(between).into_bytes();
     let mut forms = vec![
+        ("list", list(", ")),
+        ("list", list(",")),
         ("raw", secret.to_vec()),
         ("hex", hex(secret).into_bytes()),
         ("hex", hex(secret).to_uppercase().into_bytes()),
@@ -183,6 +206,30 @@ mod tests {
             ["percent-encoded"]
         );
         assert!(found(b"CANARY-AT-0123456789abcdeX").is_empty());
+    }
+
+    #[test]
+    fn bytes_are_found_as_text_as_a_list_and_as_they_are() {
+        let key: Vec<u8> = (0..32).map(|at| 251 - 7 * at).collect();
+        let found = |bytes: &[u8]| -> Vec<&'static str> {
+            let sweep = Sweep::new([&key]).bytes("test", bytes);
+            sweep.hits().iter().map(|hit| hit.encoding).collect()
+        };
+        assert_eq!(found(&[b"before".as_slice(), &key, b"after"].concat()), ["raw"]);
+        assert_eq!(found(format!("key: {key:?}").as_bytes()), ["list"]);
+        assert_eq!(found(serde_json::Value::from(key.clone()).to_string().as_bytes()), ["list"]);
+        assert_eq!(found(format!("\"d\":\"{}\"", URL_SAFE_NO_PAD.encode(&key)).as_bytes()), ["base64url"]);
+        assert!(found(&key[1..]).is_empty());
+    }
+
+    #[test]
+    fn a_file_can_be_left_out_of_a_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let (own, other) = (folder.path().join("own"), folder.path().join("other"));
+        fs::write(&own, SECRET).unwrap();
+        fs::write(&other, "nothing").unwrap();
+        Sweep::new([SECRET]).but(&own).folder(folder.path()).assert_clean();
+        assert_eq!(Sweep::new([SECRET]).but(&other).folder(folder.path()).hits().len(), 1);
     }
 
     #[test]
