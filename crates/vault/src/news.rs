@@ -15,13 +15,12 @@ const TELLING_TAKES: Duration = Duration::from_millis(500);
 impl Vault {
     /// New tokens are in the row. `repaired` when its access was in doubt, or needed a person.
     pub(crate) async fn tell_stored(&self, record: &CredentialRecord, state: &CredentialState, repaired: bool) {
-        match state {
-            CredentialState::NeedsReauth(reason) => self.tell(record, AccountEventKind::NeedsReauth(*reason)),
-            _ => {
-                self.tell(record, AccountEventKind::Refreshed);
-                if repaired {
-                    self.tell(record, AccountEventKind::Recovered);
-                }
+        if let CredentialState::NeedsReauth(reason) = state {
+            self.tell(record, AccountEventKind::NeedsReauth(*reason));
+        } else {
+            self.tell(record, AccountEventKind::Refreshed);
+            if repaired {
+                self.tell(record, AccountEventKind::Recovered);
             }
         }
         self.publish(record.connection).await;

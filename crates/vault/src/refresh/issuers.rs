@@ -37,7 +37,7 @@ pub(crate) struct Limits {
 pub(crate) struct Issuers {
     limits: Limits,
     in_flight: Arc<Semaphore>,
-    issuers: Mutex<HashMap<String, Arc<Issuer>>>,
+    known: Mutex<HashMap<String, Arc<Issuer>>>,
 }
 
 /// What is known of one issuer.
@@ -72,11 +72,11 @@ pub(crate) struct Admission {
 
 impl Issuers {
     pub(crate) fn new(limits: Limits) -> Self {
-        Self { limits, in_flight: Arc::new(Semaphore::new(limits.in_flight.max(1))), issuers: Mutex::default() }
+        Self { limits, in_flight: Arc::new(Semaphore::new(limits.in_flight.max(1))), known: Mutex::default() }
     }
 
     pub(crate) fn of(&self, issuer: &str) -> Arc<Issuer> {
-        let mut issuers = self.issuers.lock();
+        let mut issuers = self.known.lock();
         if let Some(known) = issuers.get(issuer) {
             return Arc::clone(known);
         }
