@@ -3,18 +3,21 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use bowerbird_atproto::{AllowedServices, Atproto, AtprotoConfig, AtprotoPorts, ProxyPolicyConfig, ResolverMode};
-use bowerbird_core::ports::{Clock, Entropy, KeyEncryptionKey, KeyProvider, KeyProviderError, Stores};
+use bowerbird_core::ports::{Clock, Entropy, NoSpill, SpillStore, Stores};
 use bowerbird_net::{NetClient, NetConfig, OsEntropy, SystemClock};
 use bowerbird_oauth::TransportPolicy;
+use bowerbird_server::SharedTier;
+use bowerbird_storage_file::{FileSpill, SPILL_BYTES};
+use bowerbird_storage_redis::RedisTier;
 use bowerbird_storage_sql::SqlStores;
 use bowerbird_vault::{VaultConfig, VaultSurroundings};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
 use crate::commands::{CONFIG, Failure};
-use crate::config::{self, Settings};
+use crate::config::{self, EncryptionKeys, Settings};
+use crate::guards::Guards;
 use crate::load::Loaded;
 
 /// How many logins may be under way at once before new ones are turned away.
@@ -28,18 +31,36 @@ pub(crate) struct Composition {
     pub(crate) stores: Stores,
     pub(crate) atproto: Atproto,
     pub(crate) net: Arc<NetClient>,
+    pub(crate) redis: Option<RedisTier>,
+    pub(crate) shared: SharedTier,
+    pub(crate) guards: Guards,
 }
 
-/// Opens the database, the network and the keys, and builds the use cases on them.
+/// Opens the database, the network and the keys, and builds the use cases on them: for a command that refreshes nothing.
 pub(crate) async fn compose(loaded: &Loaded) -> Result<Composition, Failure> {
+    put_together(loaded, Arc::new(NoSpill)).await
+}
+
+/// The same for a server, and for whatever else refreshes: renewed tokens are written down before the database has them.
+pub(crate) async fn compose_to_refresh(loaded: &Loaded) -> Result<Composition, Failure> {
+    let folder = &loaded.settings.data_dir;
+    let spill = FileSpill::open(folder, SPILL_BYTES).map_err(Failure::internal)?;
+    put_together(loaded, Arc::new(spill)).await
+}
+
+async fn put_together(loaded: &Loaded, spill: Arc<dyn SpillStore>) -> Result<Composition, Failure> {
     let Loaded { values, settings } = loaded;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
-    let keys = ConfiguredKeys(config::encryption_keys(values, settings, entropy.as_ref())?);
+    let found_keys = EncryptionKeys::find(values, settings)?;
     let client_keys = config::client_keys(values)?;
     let net = NetClient::new(net_config(settings)?, Arc::clone(&clock)).map_err(configuration)?;
+    Guards::refuse_a_lost_database(settings)?;
     let database = open_database(settings).await?;
+    let keys = checked_keys(found_keys, settings, &database, entropy.as_ref()).await?;
     let cluster_id = cluster_id(settings, &database, entropy.as_ref()).await?;
+    let redis = redis(loaded, &cluster_id, &clock)?;
+    let shared = shared_tier(redis.as_ref());
     let stores = database.stores();
     let atproto_config = AtprotoConfig {
         base_url: settings.base_url.clone(),
@@ -70,7 +91,7 @@ pub(crate) async fn compose(loaded: &Loaded) -> Result<Composition, Failure> {
                 some => AllowedServices::Only(some.to_vec()),
             },
         },
-        vault: VaultConfig::new(cluster_id),
+        vault: VaultConfig { instance: instance(), ..VaultConfig::new(&cluster_id) },
     };
     let ports = AtprotoPorts {
         http: Arc::clone(&net) as _,
@@ -79,10 +100,11 @@ pub(crate) async fn compose(loaded: &Loaded) -> Result<Composition, Failure> {
         entropy: Arc::clone(&entropy),
         stores: stores.clone(),
         keys: Arc::new(keys),
-        surroundings: VaultSurroundings::default(),
+        surroundings: VaultSurroundings { spill, changes: Arc::clone(&shared.changes), ..VaultSurroundings::default() },
     };
     let atproto = Atproto::new(atproto_config, ports).map_err(configuration)?;
-    Ok(Composition { clock, entropy, database, stores, atproto, net })
+    let guards = Guards::new(settings, database.clone(), cluster_id);
+    Ok(Composition { clock, entropy, database, stores, atproto, net, redis, shared, guards })
 }
 
 /// Opens the database alone.
@@ -92,9 +114,68 @@ pub(crate) async fn open_database(settings: &Settings) -> Result<SqlStores, Fail
     })
 }
 
+/// Names this process in leases, for people who look at a row.
+fn instance() -> String {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    format!("{host}/{}", std::process::id())
+}
+
+/// The shared tier, where one is configured. Nothing is sent yet.
+fn redis(loaded: &Loaded, cluster_id: &str, clock: &Arc<dyn Clock>) -> Result<Option<RedisTier>, Failure> {
+    let Some(url) = loaded.values.get("BOWERBIRD_REDIS_URL") else { return Ok(None) };
+    let roots = match &loaded.settings.extra_roots {
+        Some(path) => Some(std::fs::read(path).map_err(configuration)?),
+        None => None,
+    };
+    RedisTier::open(url, cluster_id, roots.as_deref(), Arc::clone(clock)).map(Some).map_err(configuration)
+}
+
+fn shared_tier(redis: Option<&RedisTier>) -> SharedTier {
+    match redis {
+        Some(redis) => SharedTier { changes: redis.feed(), buckets: Some(Arc::new(redis.clone())) },
+        None => SharedTier::default(),
+    }
+}
+
+/// The encryption keys, if they are those of the database; made at a first start. With a wrong or missing one nobody could
+/// be served, and what would be stored now could not be read when the right one is back.
+pub(crate) async fn checked_keys(
+    found: Option<EncryptionKeys>,
+    settings: &Settings,
+    database: &SqlStores,
+    entropy: &dyn Entropy,
+) -> Result<EncryptionKeys, Failure> {
+    let wrapped = database.stores().data_keys.count_by_kek().await.map_err(Failure::internal)?;
+    let keys = match found {
+        Some(keys) => keys,
+        None if wrapped.is_empty() => return Ok(EncryptionKeys::make(settings, entropy)?),
+        // Nothing is made: a new key beside old data would only hide that the old one is lost.
+        None => return Err(missing_key(&wrapped[0], settings)),
+    };
+    let listed = keys.list();
+    match wrapped.iter().find(|(id, _)| !listed.iter().any(|key| key.id == *id)) {
+        Some(missing) => Err(missing_key(missing, settings)),
+        None => Ok(keys),
+    }
+}
+
+fn missing_key((id, count): &(String, u64), settings: &Settings) -> Failure {
+    let problem = format!("the database needs the encryption key {id} for {count} accounts, and it is not configured");
+    let hint = format!(
+        "put that key back, behind newer ones, into BOWERBIRD_ENCRYPTION_KEY, the file named by \
+         BOWERBIRD_ENCRYPTION_KEY_FILE, or {}; nothing was changed",
+        settings.data_dir.join("encryption-key").display()
+    );
+    Failure { code: CONFIG, ..Failure::user(problem) }.with_hint(hint)
+}
+
 /// The id of the installation that the database belongs to. A database that was copied elsewhere must not be used there:
 /// two servers would spend the same refresh tokens.
-async fn cluster_id(settings: &Settings, database: &SqlStores, entropy: &dyn Entropy) -> Result<String, Failure> {
+pub(crate) async fn cluster_id(
+    settings: &Settings,
+    database: &SqlStores,
+    entropy: &dyn Entropy,
+) -> Result<String, Failure> {
     let found = database.cluster_id(entropy).await.map_err(Failure::internal)?;
     match &settings.cluster_id {
         Some(expected) if *expected != found => {
@@ -132,18 +213,4 @@ fn read_roots(path: &Path) -> Result<Vec<CertificateDer<'static>>, Failure> {
 
 fn configuration(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Failure {
     Failure { code: CONFIG, ..Failure::user(error) }.with_hint("`bowerbird config show` lists every variable")
-}
-
-/// The key-encryption keys of the configuration.
-struct ConfiguredKeys(Vec<KeyEncryptionKey>);
-
-#[async_trait]
-impl KeyProvider for ConfiguredKeys {
-    async fn active(&self) -> Result<KeyEncryptionKey, KeyProviderError> {
-        self.0.first().cloned().ok_or(KeyProviderError::Misconfigured("no encryption key is set"))
-    }
-
-    async fn find(&self, id: &str) -> Result<Option<KeyEncryptionKey>, KeyProviderError> {
-        Ok(self.0.iter().find(|key| key.id == id).cloned())
-    }
 }

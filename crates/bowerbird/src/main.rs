@@ -4,6 +4,7 @@ mod cli;
 mod commands;
 mod compose;
 mod config;
+mod guards;
 mod hardening;
 mod load;
 mod logging;
@@ -13,7 +14,7 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use cli::{AccountsCommand, Cli, Command, ConfigCommand, Flags, KeysCommand};
-use commands::{Failure, accounts, config_show, doctor, generate, keys, serve};
+use commands::{Failure, accounts, config_show, doctor, generate, keys, keys_rotate, serve};
 use load::Environment;
 use printer::Printer;
 
@@ -51,6 +52,10 @@ fn run(cli: &Cli, flags: &Flags, environment: &Environment, printer: Printer) ->
             let loaded = load::load(&cli.global, flags, environment)?;
             match command {
                 Command::Config(ConfigCommand::Show) => Ok(config_show::run(&loaded, printer)),
+                Command::Keys(KeysCommand::Rotate { key }) => {
+                    runtime()?.block_on(keys_rotate::rotate(&loaded, *key, printer))
+                }
+                Command::Keys(KeysCommand::Status) => runtime()?.block_on(keys_rotate::status(&loaded, printer)),
                 Command::Keys(_) => keys::list(&loaded, printer),
                 Command::Accounts(AccountsCommand::List) => runtime()?.block_on(accounts::list(&loaded, printer)),
                 Command::Accounts(AccountsCommand::Remove { account }) => {

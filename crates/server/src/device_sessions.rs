@@ -1,10 +1,10 @@
 //! Device sessions: found for every request, made and renamed at every login, dead at once when signed out.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use bowerbird_core::ports::{Cas, Clock, DeviceSessionStore, Entropy, StoreError};
+use bowerbird_core::ports::{Cas, Change, ChangeFeed, ChangeListener, Clock, DeviceSessionStore, Entropy, StoreError};
 use bowerbird_core::{AccountId, DeviceAccount, DeviceSession, DeviceSessionId, Timestamp};
 use parking_lot::Mutex;
 
@@ -15,7 +15,7 @@ const CACHED: u64 = 100_000;
 /// How long one is kept without being used.
 const IDLE: Duration = Duration::from_mins(10);
 /// How old a cached row may be. Another instance may have signed the device out: it must be dead here within a second
-/// (security row 54), with or without a message about it.
+/// (security row 54). News from there make that a moment; this holds also when no news arrive.
 const RECHECK: Duration = Duration::from_secs(1);
 /// Use is written down at most this often, in seconds; rows outlive their seals by as much.
 pub(crate) const TOUCH_SECONDS: i64 = 300;
@@ -28,6 +28,7 @@ struct Shared {
     store: Arc<dyn DeviceSessionStore>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
+    changes_feed: Arc<dyn ChangeFeed>,
     /// How long a session lasts after its last use, in seconds.
     ttl: i64,
     cache: moka::sync::Cache<DeviceSessionId, Arc<LiveDevice>>,
@@ -57,10 +58,13 @@ impl DeviceSessions {
         store: Arc<dyn DeviceSessionStore>,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
+        changes_feed: Arc<dyn ChangeFeed>,
         ttl: i64,
     ) -> Self {
         let cache = moka::sync::Cache::builder().max_capacity(CACHED).time_to_idle(IDLE).build();
-        Self(Arc::new(Shared { store, clock, entropy, ttl, cache, changes: AtomicU64::new(0) }))
+        let shared = Arc::new(Shared { store, clock, entropy, changes_feed, ttl, cache, changes: AtomicU64::new(0) });
+        shared.changes_feed.listen(Arc::new(News(Arc::downgrade(&shared))));
+        Self(shared)
     }
 
     /// Finds a session that is alive, and writes its use down now and then.
@@ -154,7 +158,7 @@ impl DeviceSessions {
         let expires_at = self.row_expiry(now);
         if let Some(old) = present {
             let rotated = self.0.store.rotate(old, &id, account, now, expires_at).await?;
-            self.changed(old);
+            self.changed(old).await;
             if let Some(session) = rotated {
                 return Ok(session);
             }
@@ -175,21 +179,21 @@ impl DeviceSessions {
     /// Makes an account of the device the active one.
     pub(crate) async fn activate(&self, id: &DeviceSessionId, account: AccountId) -> Result<Cas, StoreError> {
         let done = self.0.store.activate(id, account).await;
-        self.changed(id);
+        self.changed(id).await;
         done
     }
 
     /// Takes an account off a device; the last one ends the session.
     pub(crate) async fn remove_account(&self, id: &DeviceSessionId, account: AccountId) -> Result<Cas, StoreError> {
         let done = self.0.store.remove_account(id, account).await;
-        self.changed(id);
+        self.changed(id).await;
         done
     }
 
     /// Ends a session.
     pub(crate) async fn sign_out(&self, id: &DeviceSessionId) -> Result<Cas, StoreError> {
         let done = self.0.store.remove(id).await;
-        self.changed(id);
+        self.changed(id).await;
         done
     }
 
@@ -198,14 +202,39 @@ impl DeviceSessions {
         Ok(!self.0.store.list_for_account(account, self.0.clock.now()).await?.is_empty())
     }
 
-    /// Forgets a cached row after a change, whether the change is known to have worked or not.
-    fn changed(&self, id: &DeviceSessionId) {
-        self.0.changes.fetch_add(1, Ordering::SeqCst);
-        self.0.cache.invalidate(id);
+    /// Forgets a cached row after a change, whether the change is known to have worked or not, here and elsewhere.
+    async fn changed(&self, id: &DeviceSessionId) {
+        self.0.forget(id);
+        self.0.changes_feed.publish(Change::DeviceSession(id.clone())).await;
     }
 
     fn row_expiry(&self, now: Timestamp) -> Timestamp {
         now.plus_seconds(self.0.ttl.saturating_add(TOUCH_SECONDS))
+    }
+}
+
+impl Shared {
+    fn forget(&self, id: &DeviceSessionId) {
+        self.changes.fetch_add(1, Ordering::SeqCst);
+        self.cache.invalidate(id);
+    }
+}
+
+/// Hears what other instances changed. Does not keep the sessions alive.
+struct News(Weak<Shared>);
+
+impl ChangeListener for News {
+    fn changed(&self, change: &Change) {
+        if let (Some(shared), Change::DeviceSession(id)) = (self.0.upgrade(), change) {
+            shared.forget(id);
+        }
+    }
+
+    fn missed(&self) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.changes.fetch_add(1, Ordering::SeqCst);
+            shared.cache.invalidate_all();
+        }
     }
 }
 

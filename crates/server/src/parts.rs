@@ -16,6 +16,7 @@ use crate::rate_limit::LoginLimiter;
 use crate::routes::oauth_callback::Ending;
 use crate::routes::tokens_health::TokenHealths;
 use crate::seals::Seals;
+use crate::shared_tier::SharedTier;
 use crate::shown_token::ShownTokens;
 use crate::sign_in::SignIns;
 use crate::sign_out::Departures;
@@ -41,6 +42,8 @@ pub struct ServerParts {
     pub entropy: Arc<dyn Entropy>,
     /// For `GET /ready`.
     pub ready: ReadyCheck,
+    /// What is shared with other instances beside the stores.
+    pub shared: SharedTier,
 }
 
 /// The pieces, wired; handlers see one piece at a time (`State<Site>`), extractors borrow.
@@ -72,17 +75,18 @@ pub(crate) struct Ready(pub(crate) ReadyCheck);
 
 impl Parts {
     pub(crate) fn new(parts: ServerParts) -> Self {
-        let ServerParts { config, atproto, stores, seals, clock, entropy, ready } = parts;
+        let ServerParts { config, atproto, stores, seals, clock, entropy, ready, shared } = parts;
         let Atproto { logins, proxy, client, profiles, vault, .. } = atproto;
         let site = Site::new(config, client.session_cap_seconds());
         let devices = DeviceSessions::new(
             Arc::clone(&stores.device_sessions),
             Arc::clone(&clock),
             Arc::clone(&entropy),
+            shared.changes,
             site.session_ttl,
         );
         let accounts = Accounts::new(Arc::clone(&stores.accounts));
-        let limiter = LoginLimiter::new(Arc::clone(&clock));
+        let limiter = LoginLimiter::new(Arc::clone(&clock), shared.buckets);
         let overview = Overview::new(site.clone(), accounts.clone(), Arc::clone(&stores.connections), vault.clone());
         let sign_ins = SignIns::new(site.clone(), logins.clone(), limiter, Arc::clone(&entropy));
         let healths = TokenHealths {

@@ -70,7 +70,7 @@ impl SignIns {
         })?;
         let prompt = wanted.prompt.map(prompt).transpose()?;
         let (value, browser) = self.binding(headers)?;
-        self.count(client)?;
+        self.count(client).await?;
         let started = self
             .logins
             .start(StartLogin {
@@ -94,7 +94,7 @@ impl SignIns {
         device: Option<DeviceSessionId>,
     ) -> Result<Begun, ApiError> {
         let (value, browser) = self.binding(headers)?;
-        self.count(client)?;
+        self.count(client).await?;
         let started = self.logins.start_repair(account, device, Some(browser), "/".to_owned()).await;
         self.begun(started, &value)
     }
@@ -126,8 +126,8 @@ impl SignIns {
         Ok((value, binding))
     }
 
-    fn count(&self, client: IpAddr) -> Result<(), ApiError> {
-        self.limiter.take(client).map_err(|seconds| {
+    async fn count(&self, client: IpAddr) -> Result<(), ApiError> {
+        self.limiter.take(client).await.map_err(|seconds| {
             ApiError::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", "Too many sign-ins from your network")
                 .with_hint("Wait a moment, then try again")
                 .with_retry_after(seconds)

@@ -68,6 +68,25 @@ pub(crate) enum KeysCommand {
     },
     /// List the names of the keys in use; never the keys
     List,
+    /// Bring in a new key while the server runs, or complete a rotation that was broken off
+    Rotate {
+        /// Which key
+        #[arg(long, value_enum, default_value = "encryption")]
+        key: RotatedKey,
+    },
+    /// Show how many accounts need each key, and which keys may be removed
+    Status,
+}
+
+/// A key that can be rotated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RotatedKey {
+    /// Encrypts stored credentials
+    Encryption,
+    /// Seals sessions
+    Cookie,
+    /// Signs as a confidential OAuth client
+    Client,
 }
 
 /// What a key is for.

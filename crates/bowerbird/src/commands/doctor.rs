@@ -44,6 +44,7 @@ pub(crate) async fn run(loaded: &Loaded, printer: Printer) -> Result<ExitCode, F
         Ok(composition) => {
             findings.push(Finding::good("keys", format!("{} OAuth client", client_kind(&composition))));
             findings.push(database(&composition).await);
+            findings.extend(redis(&composition).await);
             findings.push(clock(loaded, &composition).await);
             findings.push(dns(&composition).await);
             findings.push(metadata(loaded, &composition).await);
@@ -70,6 +71,18 @@ async fn database(composition: &Composition) -> Finding {
             Finding::bad("database", chain(&error), "restore a backup, or look at the disk; nothing was changed")
         }
     }
+}
+
+async fn redis(composition: &Composition) -> Option<Finding> {
+    let finding = match composition.redis.as_ref()?.check().await {
+        Ok(()) => Finding::good("redis", "answers"),
+        Err(error) => Finding::warning(
+            "redis",
+            chain(&error),
+            "everything works without it, only slower; check BOWERBIRD_REDIS_URL and the server",
+        ),
+    };
+    Some(finding)
 }
 
 /// Compares our clock with the PLC directory's `Date`.

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::Failure;
 use crate::cli::KeyKind;
-use crate::config;
+use crate::config::{self, EncryptionKeys};
 use crate::load::Loaded;
 use crate::printer::Printer;
 
@@ -49,7 +49,7 @@ pub(crate) fn generate(kind: KeyKind, into: Option<&Path>, printer: Printer) -> 
 /// Lists key names.
 pub(crate) fn list(loaded: &Loaded, printer: Printer) -> Result<ExitCode, Failure> {
     let Loaded { values, settings } = loaded;
-    let encryption = config::encryption_keys(values, settings, &OsEntropy)?;
+    let encryption = EncryptionKeys::find(values, settings)?.map_or_else(Vec::new, |keys| keys.list());
     let cookies = config::cookie_secrets(values, settings, &OsEntropy)?;
     let clients = config::client_keys(values)?;
     let mut rows = Vec::new();
@@ -105,9 +105,7 @@ fn add_to_file(key: SigningKey, path: &Path) -> Result<(), Failure> {
         Err(error) => return Err(Failure::user(error)),
     }
     let set = PrivateJwkSet::new(keys).map_err(Failure::user)?;
-    let draft = path.with_extension(format!("{}.new", std::process::id()));
-    config::write_private(&draft, set.to_json().expose()).map_err(Failure::user)?;
-    fs::rename(&draft, path).map_err(Failure::user)
+    config::replace_private(path, set.to_json().expose()).map_err(Failure::user)
 }
 
 #[cfg(test)]

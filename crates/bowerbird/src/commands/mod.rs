@@ -5,6 +5,7 @@ pub(crate) mod config_show;
 pub(crate) mod doctor;
 pub(crate) mod generate;
 pub(crate) mod keys;
+pub(crate) mod keys_rotate;
 pub(crate) mod serve;
 
 use crate::config::ConfigError;

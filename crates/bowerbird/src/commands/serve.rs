@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Failure, USER};
-use crate::compose::{Composition, compose};
+use crate::compose::{Composition, compose_to_refresh};
 use crate::config::{self, ExposeTokens, Settings};
 use crate::load::Loaded;
 use crate::logging;
@@ -27,14 +27,20 @@ const DRAIN: Duration = Duration::from_secs(75);
 /// Runs the server until it is told to stop.
 pub(crate) async fn run(loaded: Loaded, printer: Printer) -> Result<ExitCode, Failure> {
     logging::install(&loaded.settings)?;
-    let composition = compose(&loaded).await?;
+    let composition = compose_to_refresh(&loaded).await?;
+    composition.guards.examine(&composition.atproto.vault).await?;
     let listener = listen(&loaded.settings).await?;
     let address = listener.local_addr().map_err(Failure::internal)?;
     let parts = server_parts(&loaded, &composition)?;
     let router = bowerbird_server::router(parts);
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let crew = Crew::start(threads).map_err(Failure::internal)?;
-    let purge = tokio::spawn(purge(composition.stores.clone(), Arc::clone(&composition.clock)));
+    let vault = composition.atproto.vault.clone();
+    let background = [
+        tokio::spawn(purge(composition.stores.clone(), Arc::clone(&composition.clock))),
+        tokio::spawn(composition.guards.clone().watch(vault.clone())),
+        tokio::spawn(async move { vault.run_sweep(std::future::pending()).await }),
+    ];
 
     let base_url = loaded.settings.base_url.as_str().trim_end_matches('/');
     if printer.is_json() {
@@ -44,7 +50,7 @@ pub(crate) async fn run(loaded: Loaded, printer: Printer) -> Result<ExitCode, Fa
     }
 
     let served = bowerbird_server::serve(&crew, listener, router, ServeLimits::default(), stop_signal()?).await;
-    purge.abort();
+    background.iter().for_each(tokio::task::JoinHandle::abort);
     // Refreshes first: once sent they must end and be saved, whatever else is torn down.
     let drained = composition.atproto.vault.drain(DRAIN).await;
     if drained.left > 0 || drained.unsaved > 0 {
@@ -90,6 +96,7 @@ fn server_parts(loaded: &Loaded, composition: &Composition) -> Result<ServerPart
             let database = database.clone();
             async move { database.ready().await.map_err(|error| error.to_string()) }.boxed()
         }),
+        shared: composition.shared.clone(),
     })
 }
 

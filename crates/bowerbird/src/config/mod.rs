@@ -1,5 +1,6 @@
 //! Configuration: read once, checked whole, then passed down as plain values.
 
+mod encryption_keys;
 mod secrets;
 mod settings;
 mod source;
@@ -7,7 +8,8 @@ mod variables;
 
 use std::path::PathBuf;
 
-pub(crate) use secrets::{client_keys, cookie_secrets, encryption_keys, generate_text_secret, write_private};
+pub(crate) use encryption_keys::EncryptionKeys;
+pub(crate) use secrets::{add_cookie_secret, client_keys, cookie_secrets, generate_text_secret, replace_private};
 pub(crate) use settings::{ExposeTokens, LogFormat, Settings};
 pub(crate) use source::{Origin, Values};
 pub(crate) use variables::{VARIABLES, Variable};

@@ -7,10 +7,9 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use bowerbird_core::ports::{Entropy, KeyEncryptionKey};
-use bowerbird_core::{Secret, SecretBytes};
+use bowerbird_core::Secret;
+use bowerbird_core::ports::Entropy;
 use bowerbird_oauth::PrivateJwkSet;
-use sha2::{Digest, Sha256};
 
 use super::{ConfigError, Settings, Values};
 
@@ -20,21 +19,34 @@ pub(crate) fn cookie_secrets(
     settings: &Settings,
     entropy: &dyn Entropy,
 ) -> Result<Vec<Secret>, ConfigError> {
-    let secrets = configured_or_made(values, settings, entropy, "BOWERBIRD_COOKIE_SECRET", "cookie-secret")?;
+    const NAME: &str = "BOWERBIRD_COOKIE_SECRET";
+    let listed: Vec<Secret> = values.list(NAME).into_iter().map(Secret::new).collect();
+    let secrets = if !listed.is_empty() {
+        listed
+    } else if settings.is_loopback() {
+        let path = settings.data_dir.join("cookie-secret");
+        read_or_make(&path, entropy).map_err(|source| ConfigError::KeyFile { path, source })?
+    } else {
+        let base_url = settings.base_url.to_string();
+        return Err(ConfigError::MissingSecret { name: NAME, kind: "cookie-secret", base_url });
+    };
     if secrets.iter().any(|secret| secret.len() < 32) {
-        return Err(ConfigError::named("BOWERBIRD_COOKIE_SECRET", "each secret needs 32 characters or more"));
+        return Err(ConfigError::named(NAME, "each secret needs 32 characters or more"));
     }
     Ok(secrets)
 }
 
-/// The keys that encrypt stored credentials, newest first.
-pub(crate) fn encryption_keys(
-    values: &Values,
-    settings: &Settings,
-    entropy: &dyn Entropy,
-) -> Result<Vec<KeyEncryptionKey>, ConfigError> {
-    let texts = configured_or_made(values, settings, entropy, "BOWERBIRD_ENCRYPTION_KEY", "encryption-key")?;
-    texts.iter().map(key_encryption_key).collect()
+/// Puts a new secret first into the file of the data folder; gives how many there are now.
+pub(crate) fn add_cookie_secret(settings: &Settings, entropy: &dyn Entropy) -> Result<usize, ConfigError> {
+    let path = settings.data_dir.join("cookie-secret");
+    let add = || {
+        let mut secrets = read_or_make(&path, entropy)?;
+        secrets.insert(0, generate_text_secret(entropy));
+        let lines: Vec<&str> = secrets.iter().map(Secret::expose).collect();
+        replace_private(&path, Secret::new(lines.join("\n")).expose())?;
+        Ok(secrets.len())
+    };
+    add().map_err(|source| ConfigError::KeyFile { path: path.clone(), source })
 }
 
 /// The keys of a confidential client; None makes a public one.
@@ -61,13 +73,6 @@ pub(crate) fn generate_text_secret(entropy: &dyn Entropy) -> Secret {
     text
 }
 
-/// A key's name: derived from the key itself, so that it stays the same whatever place in the list it takes. A hash of
-/// 32 random bytes tells nothing about them.
-pub(crate) fn kek_id(key: &SecretBytes) -> String {
-    let digest = Sha256::new().chain_update(b"bowerbird key id").chain_update(key.expose()).finalize();
-    digest.iter().take(5).fold(String::from("k"), |id, byte| format!("{id}{byte:02x}"))
-}
-
 /// Writes a file that only its owner may read, all or nothing. Fails if it exists.
 pub(crate) fn write_private(path: &Path, content: &str) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
@@ -75,66 +80,49 @@ pub(crate) fn write_private(path: &Path, content: &str) -> io::Result<()> {
     file.sync_all()
 }
 
-fn configured_or_made(
-    values: &Values,
-    settings: &Settings,
-    entropy: &dyn Entropy,
-    name: &'static str,
-    kind: &'static str,
-) -> Result<Vec<Secret>, ConfigError> {
-    let configured: Vec<Secret> = values.list(name).into_iter().map(Secret::new).collect();
-    if !configured.is_empty() {
-        return Ok(configured);
-    }
-    if !settings.is_loopback() {
-        return Err(ConfigError::MissingSecret { name, kind, base_url: settings.base_url.to_string() });
-    }
-    let path = settings.data_dir.join(kind);
-    let made = read_or_make(&path, entropy).map_err(|source| ConfigError::KeyFile { path: path.clone(), source })?;
-    Ok(vec![made])
-}
-
-fn read_or_make(path: &Path, entropy: &dyn Entropy) -> io::Result<Secret> {
-    match fs::read_to_string(path) {
-        // An empty file is a first start that died half-way in an older version; never treat it as a key.
-        Ok(text) if text.trim().is_empty() => {
-            Err(io::Error::new(io::ErrorKind::InvalidData, "the file is empty; remove it if no data needs it"))
-        }
-        Ok(text) => Ok(Secret::new(text.trim())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            if let Some(folder) = path.parent() {
-                fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-            }
-            let secret = generate_text_secret(entropy);
-            // Written aside and linked into place: two first starts at once end with one key, never with half of one.
-            let draft = path.with_extension(format!("{}.new", std::process::id()));
-            write_private(&draft, secret.expose())?;
-            let linked = fs::hard_link(&draft, path);
-            fs::remove_file(&draft)?;
-            match linked {
-                Ok(()) => Ok(secret),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    fs::read_to_string(path).map(|text| Secret::new(text.trim()))
-                }
-                Err(error) => Err(error),
-            }
-        }
-        Err(error) => Err(error),
+/// Replaces a file by one that only its owner may read, in one step.
+pub(crate) fn replace_private(path: &Path, content: &str) -> io::Result<()> {
+    let draft = path.with_extension(format!("{}.new", std::process::id()));
+    write_private(&draft, content)?;
+    fs::rename(&draft, path).inspect_err(|_| drop(fs::remove_file(&draft)))?;
+    // The name must not go back to the old file when the power fails.
+    match path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        Some(folder) => fs::File::open(folder)?.sync_all(),
+        None => Ok(()),
     }
 }
 
-fn key_encryption_key(text: &Secret) -> Result<KeyEncryptionKey, ConfigError> {
-    let text = text.expose();
-    let bytes = if text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit()) {
-        (0..64).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok()).collect()
-    } else {
-        URL_SAFE_NO_PAD.decode(text.trim_end_matches('=').replace('+', "-").replace('/', "_")).ok()
-    };
-    let problem = || {
-        ConfigError::named("BOWERBIRD_ENCRYPTION_KEY", "each key needs exactly 32 bytes, as base64url or hexadecimal")
-    };
-    let key = SecretBytes::new(bytes.filter(|bytes| bytes.len() == 32).ok_or_else(problem)?);
-    Ok(KeyEncryptionKey { id: kek_id(&key), key })
+/// The secrets of a file, one a line; lines that begin with `#` are left out.
+pub(crate) fn read_lines(path: &Path) -> io::Result<Vec<Secret>> {
+    let text = Secret::new(fs::read_to_string(path)?);
+    let lines = text.expose().lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let lines: Vec<Secret> = lines.map(Secret::new).collect();
+    // An empty file is a first start that died half-way in an older version; never treat it as a key.
+    if lines.is_empty() {
+        let problem = "the file is empty; remove it if no data needs it";
+        return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
+    }
+    Ok(lines)
+}
+
+/// The secrets of a file, which is made with one if there is none.
+pub(crate) fn read_or_make(path: &Path, entropy: &dyn Entropy) -> io::Result<Vec<Secret>> {
+    match read_lines(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        read => return read,
+    }
+    if let Some(folder) = path.parent() {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    }
+    // Written aside and linked into place: two first starts at once end with one key, never with half of one.
+    let draft = path.with_extension(format!("{}.new", std::process::id()));
+    write_private(&draft, generate_text_secret(entropy).expose())?;
+    let linked = fs::hard_link(&draft, path);
+    fs::remove_file(&draft)?;
+    match linked {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => read_lines(path),
+    }
 }
 
 #[cfg(test)]
@@ -143,6 +131,7 @@ mod tests {
 
     use bowerbird_core::testing::SeededEntropy;
 
+    use super::super::EncryptionKeys;
     use super::*;
 
     fn sources(pairs: &'static [(&str, &str)], data_dir: &Path) -> (Values, Settings) {
@@ -162,8 +151,9 @@ mod tests {
     fn the_first_start_makes_keys_that_the_second_one_finds() {
         let folder = tempfile::tempdir().unwrap();
         let (values, settings) = sources(&[], &folder.path().join("data"));
-        let first = encryption_keys(&values, &settings, &SeededEntropy::new(1)).unwrap();
-        let second = encryption_keys(&values, &settings, &SeededEntropy::new(2)).unwrap();
+        assert!(EncryptionKeys::find(&values, &settings).unwrap().is_none());
+        let first = EncryptionKeys::make(&settings, &SeededEntropy::new(1)).unwrap().list();
+        let second = EncryptionKeys::find(&values, &settings).unwrap().unwrap().list();
         assert_eq!(first[0].id, second[0].id);
         assert_eq!(first[0].key.expose(), second[0].key.expose());
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
@@ -180,18 +170,6 @@ mod tests {
         let refused = cookie_secrets(&values, &settings, &SeededEntropy::new(1));
         assert!(matches!(refused, Err(ConfigError::MissingSecret { name: "BOWERBIRD_COOKIE_SECRET", .. })));
         assert!(!folder.path().join("data").exists());
-    }
-
-    #[test]
-    fn keys_are_read_as_base64url_base64_and_hexadecimal() {
-        let bytes = [0xfb; 32];
-        let hex = "fb".repeat(32);
-        let url = URL_SAFE_NO_PAD.encode(bytes);
-        let standard = base64::engine::general_purpose::STANDARD.encode(bytes);
-        for text in [hex, url, standard] {
-            assert_eq!(key_encryption_key(&Secret::new(text)).unwrap().key.expose(), bytes);
-        }
-        assert!(key_encryption_key(&Secret::new("short")).is_err());
     }
 
     #[test]

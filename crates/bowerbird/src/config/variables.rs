@@ -58,6 +58,11 @@ pub(crate) const VARIABLES: &[Variable] = &[
         "`sqlite:PATH` or `postgres://…`. Not set: `bowerbird.sqlite` in the data folder.",
     ),
     secret(
+        "BOWERBIRD_REDIS_URL",
+        None,
+        "Redis or Valkey, shared by several instances: `redis://user:password@host:6379/0`, `rediss://…` for TLS, `redis+cluster://host:port?node=host:port` for a cluster. Holds nothing that cannot be lost. Not set: instances on PostgreSQL tell each other of changes through the database.",
+    ),
+    secret(
         "BOWERBIRD_COOKIE_SECRET",
         None,
         "Secrets that seal sessions, newest first, comma separated, 32 characters or more each. All listed ones open; the first one seals. Make one with `bowerbird keys generate cookie-secret`.",
@@ -66,6 +71,10 @@ pub(crate) const VARIABLES: &[Variable] = &[
         "BOWERBIRD_ENCRYPTION_KEY",
         Some("TOKEN_ENCRYPTION_KEY"),
         "Keys that encrypt stored credentials, newest first, comma separated: 32 bytes each, base64url or hexadecimal. Make one with `bowerbird keys generate encryption-key`.",
+    ),
+    optional(
+        "BOWERBIRD_ENCRYPTION_KEY_FILE",
+        "A file with those keys instead, one a line, newest first, that only the server may read (mode 0600 or 0400). Read again when it changes. A path below systemd's `CREDENTIALS_DIRECTORY` works.",
     ),
     secret(
         "BOWERBIRD_CLIENT_KEYS",

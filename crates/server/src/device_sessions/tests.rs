@@ -1,6 +1,6 @@
 use bowerbird_core::Did;
 use bowerbird_core::memory::MemoryStores;
-use bowerbird_core::ports::{NewAccount, Stores};
+use bowerbird_core::ports::{NewAccount, NoChangeFeed, Stores};
 use bowerbird_core::testing::{SeededEntropy, TestClock};
 
 use super::*;
@@ -18,13 +18,23 @@ impl Bench {
     fn new() -> Self {
         let (clock, entropy) = (Arc::new(TestClock::new()), Arc::new(SeededEntropy::new(5)));
         let stores = MemoryStores::new();
-        let sessions = DeviceSessions::new(stores.device_sessions.clone(), clock.clone(), entropy.clone(), TTL);
+        let sessions = DeviceSessions::new(
+            stores.device_sessions.clone(),
+            clock.clone(),
+            entropy.clone(),
+            Arc::new(NoChangeFeed),
+            TTL,
+        );
         Self { clock, entropy, stores, sessions }
     }
 
     /// Another instance over the same stores.
     fn second(&self) -> DeviceSessions {
-        DeviceSessions::new(self.stores.device_sessions.clone(), self.clock.clone(), self.entropy.clone(), TTL)
+        self.second_hearing(Arc::new(NoChangeFeed))
+    }
+
+    fn second_hearing(&self, feed: Arc<dyn ChangeFeed>) -> DeviceSessions {
+        DeviceSessions::new(self.stores.device_sessions.clone(), self.clock.clone(), self.entropy.clone(), feed, TTL)
     }
 
     async fn account(&self, name: &str) -> AccountId {
@@ -114,4 +124,40 @@ async fn switching_and_removing_show_at_once() {
 
     assert_eq!(bench.sessions.remove_account(&id, bob).await.unwrap(), Cas::Done);
     assert!(bench.sessions.find(&id).await.unwrap().is_none());
+}
+
+/// Carries every change to every listener at once.
+#[derive(Default)]
+struct Wire(Mutex<Vec<Arc<dyn ChangeListener>>>);
+
+#[async_trait::async_trait]
+impl ChangeFeed for Wire {
+    async fn publish(&self, change: Change) {
+        self.0.lock().iter().for_each(|listener| listener.changed(&change));
+    }
+
+    fn listen(&self, listener: Arc<dyn ChangeListener>) {
+        self.0.lock().push(listener);
+    }
+}
+
+#[tokio::test]
+async fn with_news_a_sign_out_counts_elsewhere_at_once() {
+    let bench = Bench::new();
+    let alice = bench.account("alice").await;
+    let wire = Arc::new(Wire::default());
+    let (one, two) = (bench.second_hearing(wire.clone()), bench.second_hearing(wire.clone()));
+    let session = one.sign_in(alice, None, "Firefox").await.unwrap();
+    let other = one.sign_in(alice, None, "Safari").await.unwrap();
+    assert!(two.find(&session.id).await.unwrap().is_some());
+    assert!(two.find(&other.id).await.unwrap().is_some());
+
+    assert_eq!(one.sign_out(&session.id).await.unwrap(), Cas::Done);
+    assert!(two.find(&session.id).await.unwrap().is_none(), "without any time passing");
+
+    // Nobody said so: only news that may have been missed make it look again before its time.
+    assert_eq!(bench.stores.device_sessions.remove(&other.id).await.unwrap(), Cas::Done);
+    assert!(two.find(&other.id).await.unwrap().is_some());
+    wire.0.lock().iter().for_each(|listener| listener.missed());
+    assert!(two.find(&other.id).await.unwrap().is_none());
 }

@@ -12,7 +12,7 @@ use bowerbird_core::testing::FixedKeys;
 use bowerbird_core::{Did, Secret};
 use bowerbird_net::{NetClient, NetConfig, OsEntropy, SystemClock};
 use bowerbird_oauth::TransportPolicy;
-use bowerbird_server::{ServeLimits, ServerConfig, ServerParts};
+use bowerbird_server::{ServeLimits, ServerConfig, ServerParts, SharedTier};
 use bowerbird_testkit::actors::{App, Visitor};
 use bowerbird_testkit::fault::{AuthorizationServer, FaultAccount, FaultNetwork};
 use bowerbird_testkit::http_client::{Answer, TestClient};
@@ -123,6 +123,7 @@ impl House {
                 let ready = is_ready.load(Ordering::Relaxed);
                 async move { if ready { Ok(()) } else { Err("the canary database is gone".to_owned()) } }.boxed()
             }),
+            shared: SharedTier::default(),
         };
         let router = bowerbird_server::router(parts);
         tokio::spawn(async move {
