@@ -61,10 +61,10 @@ impl Printer {
 
     /// Tells how far something is, on one line of a terminal that is written over; nothing elsewhere.
     pub(crate) fn progress(self, what: &str, done: u64, total: u64) {
+        const WIDTH: u64 = 30;
         if self.json || !io::stderr().is_terminal() {
             return;
         }
-        const WIDTH: u64 = 30;
         let total = total.max(done).max(1);
         let filled = usize::try_from(WIDTH * done / total).unwrap_or_default();
         let end = if done == total { "\n" } else { "" };

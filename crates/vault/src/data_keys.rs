@@ -98,13 +98,11 @@ impl DataKeys {
     /// Always asks the store: a key that is only remembered may be gone from it (the account was removed and came
     /// back), and what is sealed with such a key could be read by nobody after a restart.
     pub(crate) async fn for_sealing(&self, account: AccountId) -> Result<Arc<SealingKey>, DataKeyError> {
-        let wrapped = match self.store.find(account).await? {
-            Some(wrapped) => wrapped,
-            None => {
-                let made = SealingKey::random(&*self.wrapping.entropy);
-                self.store.ensure(&self.wrapping.wrap(account, &made).await?).await?
-            }
-        };
+        if let Some(wrapped) = self.store.find(account).await? {
+            return self.unwrap(wrapped).await;
+        }
+        let made = SealingKey::random(&*self.wrapping.entropy);
+        let wrapped = self.store.ensure(&self.wrapping.wrap(account, &made).await?).await?;
         self.unwrap(wrapped).await
     }
 
