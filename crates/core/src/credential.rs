@@ -32,7 +32,7 @@ pub enum CredentialState {
     },
     /// A refresh was sent and its outcome is not known; the refresh token may or may not be spent.
     Unknown {
-        /// When the intent was written.
+        /// From when on the quiet time counts: the end of the last send that went out, or when its intent was written.
         intent_at: Timestamp,
     },
     /// Only the person can repair it. Nothing was deleted.
@@ -144,7 +144,8 @@ pub struct SealedTokens {
 /// The sealed fields that stay for the life of a grant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SealedFields {
-    /// The DPoP private key, bound to the generation at which the grant began.
+    /// The DPoP private key, bound to the generation at which the grant began. Of bearer tokens, which have none, the
+    /// sealed empty string: so that a row without a key cannot be made from one with a key.
     pub dpop_key: Vec<u8>,
     /// The generation at which the grant began.
     pub granted_generation: Generation,

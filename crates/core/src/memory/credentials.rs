@@ -84,6 +84,24 @@ impl CredentialStore for MemoryStores {
         Ok(Cas::Done)
     }
 
+    async fn end_refresh(
+        &self,
+        connection: ConnectionId,
+        seen: Generation,
+        intent_at: Timestamp,
+        state: &CredentialState,
+        schedule: Schedule,
+    ) -> Result<Cas, StoreError> {
+        let mut tables = self.tables();
+        let Some(row) = at_generation(&mut tables, connection, seen) else { return Ok(Cas::Stale) };
+        if !matches!(row.state, CredentialState::Refreshing { intent_at: held, .. } if held == intent_at) {
+            return Ok(Cas::Stale);
+        }
+        row.state = state.clone();
+        row.schedule = schedule;
+        Ok(Cas::Done)
+    }
+
     async fn due(&self, now: Timestamp, after: Option<DuePlace>, limit: u32) -> Result<Vec<DueCredential>, StoreError> {
         let tables = self.tables();
         let due = tables.credentials.values().filter_map(|row| {

@@ -176,6 +176,16 @@ pub trait CredentialStore: Send + Sync {
         state: &CredentialState,
         schedule: Schedule,
     ) -> Result<Cas, StoreError>;
+    /// Ends the refresh whose intent was written at `intent_at`: [`Self::set_state`], but only while the row holds that very
+    /// intent. Who was stopped for longer than its lease must not end the lease of whoever took over.
+    async fn end_refresh(
+        &self,
+        connection: ConnectionId,
+        seen: Generation,
+        intent_at: Timestamp,
+        state: &CredentialState,
+        schedule: Schedule,
+    ) -> Result<Cas, StoreError>;
     /// Lists credentials whose [`Schedule::due_at`] is not after `now`, by that time, at most `limit`, after the given
     /// place (what an earlier call gave last). The cost is that of what is given, not of what is stored.
     async fn due(&self, now: Timestamp, after: Option<DuePlace>, limit: u32) -> Result<Vec<DueCredential>, StoreError>;

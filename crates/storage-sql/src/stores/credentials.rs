@@ -148,6 +148,23 @@ impl CredentialStore for Engine {
         self.execute(with_schedule(statement, schedule)).await.map(cas)
     }
 
+    async fn end_refresh(
+        &self,
+        connection: ConnectionId,
+        seen: Generation,
+        intent_at: Timestamp,
+        state: &CredentialState,
+        schedule: Schedule,
+    ) -> Result<Cas, StoreError> {
+        let statement = Statement::new(
+            "UPDATE credentials SET state = $3, reason = $4, lease_until = $5, intent_at = $6, attempts = $7, \
+             not_before = $8, due_at = $9, lease_owner = NULL \
+             WHERE connection_id = $1 AND generation = $2 AND state = 'refreshing' AND intent_at = $10",
+        );
+        let statement = StateColumns::of(state).add_to(statement.with(connection).with(seen.0));
+        self.execute(with_schedule(statement, schedule).with(intent_at)).await.map(cas)
+    }
+
     async fn due(&self, now: Timestamp, after: Option<DuePlace>, limit: u32) -> Result<Vec<DueCredential>, StoreError> {
         // A walk along the index; the comparison of pairs is one range of it.
         let (due_at, connection) = match after {

@@ -160,3 +160,32 @@ pub async fn one_of_many_commits(stores: Stores) {
     let row = stored(&stores, &first).await;
     assert_eq!((row.generation, row.tokens), (Generation(2), tokens(winner)));
 }
+
+/// Whoever was stopped for longer than its lease changes nothing any more; the present holder ends its own.
+pub async fn a_lost_lease_does_not_end_the_next_one(stores: Stores) {
+    let first = granted(&stores, 1).await;
+    let begin = async |now, until| {
+        let lease = lease(at(now), at(until));
+        stores
+            .credentials
+            .begin_refresh(first.connection, Generation(1), lease)
+            .await
+            .unwrap()
+            .expect("begins")
+            .intent_at
+    };
+    let end = async |intent, state: CredentialState| {
+        stores.credentials.end_refresh(first.connection, Generation(1), intent, &state, later()).await.unwrap()
+    };
+    let lost = begin(0, 120).await;
+    let held = begin(200, 320).await;
+    let before = stored(&stores, &first).await;
+    for state in [CredentialState::Ok, CredentialState::Unknown { intent_at: at(0) }] {
+        assert_eq!(end(lost, state).await, Cas::Stale);
+        assert_eq!(stored(&stores, &first).await, before);
+    }
+    assert_eq!(end(held, CredentialState::Ok).await, Cas::Done);
+    let ended = CredentialRecord { state: CredentialState::Ok, schedule: later(), ..first.clone() };
+    assert_eq!(stored(&stores, &first).await, ended);
+    assert_eq!(end(held, CredentialState::Ok).await, Cas::Stale, "it has ended");
+}

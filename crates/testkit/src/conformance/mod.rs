@@ -71,6 +71,7 @@ macro_rules! conformance_properties {
                 a_commit_lands_even_after_the_lease_was_lost,
                 a_commit_loses_against_a_new_grant,
                 one_of_many_commits,
+                a_lost_lease_does_not_end_the_next_one,
             }
             data_keys {
                 ensure_keeps_the_first,

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bowerbird_core::ports::{
     AccountEventKind, BegunRefresh, BoxError, Cas, LeaseRequest, PreparedRefresh, RefreshOutcome, RefreshRefusal,
-    RefreshResult,
+    RefreshResult, StoreError,
 };
 use bowerbird_core::refresh::{LEASE_SECONDS, RefreshDecision, after_doubt, after_failure, decide, pause_until};
 use bowerbird_core::{
@@ -127,11 +127,11 @@ impl Run<'_> {
             // Asked again before every send: what is sent now is answered within a minute, and whoever stops this process
             // waits a little longer than that. What was begun later would be cut off.
             if let Err(stopped) = self.may_send() {
-                self.set_state(&intent.restore, intent.unsent(self.now())).await;
+                self.end(&intent, &intent.restore, intent.unsent(self.now())).await;
                 return Err(stopped);
             }
             if !self.lease_suffices(&intent) {
-                self.set_state(&intent.restore, intent.unsent(self.now())).await;
+                self.end(&intent, &intent.restore, intent.unsent(self.now())).await;
                 return Err(self.postpone(Delay::SlowIntent.into()));
             }
             self.sent.store(true, Ordering::Relaxed);
@@ -170,7 +170,7 @@ impl Run<'_> {
                 Ok(prepared) => prepared,
                 Err(refusal) => {
                     let schedule = after_failure(intent.schedule.attempts, None, self.now());
-                    self.set_state(&intent.restore, schedule).await;
+                    self.end(&intent, &intent.restore, schedule).await;
                     return self.refused_to_prepare(&record, &admission, refusal).await;
                 }
             };
@@ -293,6 +293,10 @@ impl Run<'_> {
         lease.saturating_sub(elapsed) >= Duration::from_secs(LEASE_RESERVE_SECONDS)
     }
 
+    fn elapsed_millis(&self, intent: &Intent) -> i64 {
+        i64::try_from(self.monotonic().saturating_sub(intent.begun).as_millis()).unwrap_or(i64::MAX)
+    }
+
     /// `invalid_grant`, about this very token.
     async fn refused(
         &self,
@@ -304,13 +308,14 @@ impl Run<'_> {
         self.read().await?;
         let reason = if intent.recovering { NeedsReauth::LostResponse } else { NeedsReauth::Revoked };
         tracing::warn!(connection = %self.connection, reason = reason.code(), description, "the issuer refused the refresh token");
-        self.needs_reauth(record, reason).await
+        let ended = self.end(intent, &CredentialState::NeedsReauth(reason), Schedule::default()).await;
+        self.condemned(record, reason, ended)
     }
 
     /// The token was certainly not consumed, and is sent again after a pause.
     async fn not_consumed(&self, intent: &Intent, asked: Option<Timestamp>, source: BoxError) -> FlightEnd {
         let schedule = after_failure(intent.schedule.attempts, asked, self.now());
-        self.set_state(&intent.restore, schedule).await;
+        self.end(intent, &intent.restore, schedule).await;
         self.pause(schedule, intent.at, source)
     }
 
@@ -339,10 +344,13 @@ impl Run<'_> {
     async fn unknown(&self, record: &CredentialRecord, intent: &Intent, source: BoxError) -> FlightEnd {
         self.ended(RefreshResult::Unknown);
         tracing::warn!(connection = %self.connection, error = %source, "the outcome of a refresh is unknown");
-        let schedule = after_doubt(intent.schedule.attempts, intent.at, self.now());
-        let state = CredentialState::Unknown { intent_at: intent.at };
+        // The quiet time counts from now and not from the intent, which may be most of a minute older: what was sent may
+        // still be on its way. By the store's clock, as far as we can tell it.
+        let noted = intent.at.plus_millis(self.elapsed_millis(intent));
+        let schedule = after_doubt(intent.schedule.attempts, noted, self.now());
+        let state = CredentialState::Unknown { intent_at: noted };
         // Told once for each incident, and not for each attempt.
-        if self.set_state(&state, schedule).await == Some(Cas::Done) && !intent.recovering {
+        if self.end(intent, &state, schedule).await == Some(Cas::Done) && !intent.recovering {
             self.vault.tell(record, AccountEventKind::OutcomeUnknown);
         }
         self.pause(schedule, intent.at, source)
@@ -361,7 +369,14 @@ impl Run<'_> {
     }
 
     async fn needs_reauth(&self, record: &CredentialRecord, reason: NeedsReauth) -> Step<FlightEnd> {
-        match self.set_state(&CredentialState::NeedsReauth(reason), Schedule::default()).await {
+        let state = CredentialState::NeedsReauth(reason);
+        let store = &self.vault.0.credentials;
+        let written = self.write(|| store.set_state(self.connection, self.seen, &state, Schedule::default())).await;
+        self.condemned(record, reason, written)
+    }
+
+    fn condemned(&self, record: &CredentialRecord, reason: NeedsReauth, written: Option<Cas>) -> Step<FlightEnd> {
+        match written {
             Some(Cas::Stale) => return Err(FlightEnd::Changed),
             Some(Cas::Done) => self.vault.tell(record, AccountEventKind::NeedsReauth(reason)),
             // Even when the store did not take it, this is what the issuer said.
@@ -370,10 +385,16 @@ impl Run<'_> {
         Err(FlightEnd::Reauth(reason))
     }
 
+    /// Ends what our intent began, unless somebody took over meanwhile: we may have been stopped for longer than our lease.
+    async fn end(&self, intent: &Intent, state: &CredentialState, schedule: Schedule) -> Option<Cas> {
+        let store = &self.vault.0.credentials;
+        self.write(|| store.end_refresh(self.connection, self.seen, intent.at, state, schedule)).await
+    }
+
     /// Writes a state; None when the store took it in none of several tries.
-    async fn set_state(&self, state: &CredentialState, schedule: Schedule) -> Option<Cas> {
-        for attempt in 0..STATE_ATTEMPTS {
-            match self.vault.0.credentials.set_state(self.connection, self.seen, state, schedule).await {
+    async fn write<F: Future<Output = Result<Cas, StoreError>>>(&self, attempt: impl Fn() -> F) -> Option<Cas> {
+        for number in 0..STATE_ATTEMPTS {
+            match attempt().await {
                 Ok(cas) => {
                     self.vault.0.opened.forget(self.connection);
                     self.vault.publish(self.connection).await;
@@ -381,7 +402,7 @@ impl Run<'_> {
                 }
                 Err(error) => {
                     tracing::warn!(connection = %self.connection, error = &error as &dyn std::error::Error, "a state was not stored");
-                    tokio::time::sleep(Duration::from_millis(100 << attempt)).await;
+                    tokio::time::sleep(Duration::from_millis(100 << number)).await;
                 }
             }
         }

@@ -14,7 +14,7 @@ use bowerbird_core::ports::{
 use bowerbird_core::testing::{FixedKeys, SeededEntropy, TestClock};
 use bowerbird_core::{
     AccountId, Connection, ConnectionId, CredentialRecord, CredentialState, Did, Generation, NeedsReauth, Platform,
-    Schedule, SealedTokens, Secret, SecretBytes, Timestamp, WrappedDataKey,
+    RefreshClass, Schedule, SealedTokens, Secret, SecretBytes, Timestamp, WrappedDataKey,
 };
 use bowerbird_vault::{NewGrant, Vault, VaultConfig};
 use parking_lot::Mutex;
@@ -138,7 +138,8 @@ pub(crate) fn new_grant(
         issuer: "https://issuer.example".to_owned(),
         audience: "https://pds.example".to_owned(),
         client_kid: Some("client-key-1".to_owned()),
-        dpop_key: SecretBytes::new([9; 32]),
+        refresh_class: RefreshClass::SingleUse,
+        dpop_key: Some(SecretBytes::new([9; 32])),
         access_token: Secret::new(access_token),
         refresh_token: refresh_token.map(Secret::new),
         expires_in: LIFE,
@@ -279,7 +280,7 @@ impl Refresher for IssuerPort {
     async fn prepare(&self, grant: GrantFacts) -> Result<Box<dyn PreparedRefresh>, RefreshRefusal> {
         assert!(grant.issuer.starts_with("https://issuer.example"));
         assert_eq!(grant.client_kid.as_deref(), Some("client-key-1"));
-        assert_eq!(grant.dpop_key.expose(), [9; 32]);
+        assert_eq!(grant.dpop_key.as_ref().unwrap().expose(), [9; 32]);
         self.0.preparations.fetch_add(1, Ordering::SeqCst);
         while self.0.hang_preparations.load(Ordering::SeqCst) {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -448,6 +449,21 @@ impl CredentialStore for FailingCredentials {
             return unavailable();
         }
         self.inner.set_state(connection, seen, state, schedule).await
+    }
+
+    async fn end_refresh(
+        &self,
+        connection: ConnectionId,
+        seen: Generation,
+        intent_at: Timestamp,
+        state: &CredentialState,
+        schedule: Schedule,
+    ) -> Result<Cas, StoreError> {
+        self.reach()?;
+        if self.states_down.load(Ordering::SeqCst) {
+            return unavailable();
+        }
+        self.inner.end_refresh(connection, seen, intent_at, state, schedule).await
     }
 
     async fn due(&self, now: Timestamp, after: Option<DuePlace>, limit: u32) -> Result<Vec<DueCredential>, StoreError> {
