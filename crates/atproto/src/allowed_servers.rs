@@ -18,6 +18,11 @@ impl AllowedServers {
         entries.iter().map(host).collect::<Result<_, _>>().map(Self)
     }
 
+    /// Whether there is no list.
+    pub(crate) fn is_everyone(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether an account at this PDS, signed in by this issuer, may come in: one of the two is listed. (The accounts
     /// of bsky.social live on hosts of many names, and have bsky.social as their issuer.)
     pub(crate) fn admits(&self, pds: Option<&Origin>, issuer: &Issuer) -> bool {

@@ -6,6 +6,7 @@ use bowerbird_oauth::{EndpointRule, Origin};
 use bowerbird_vault::Vault;
 
 use crate::allowed_servers::AllowedServers;
+use crate::app_password::AppPasswords;
 use crate::as_call::AsCaller;
 use crate::client_identity::{CALLBACK_PATH, ClientIdentity};
 use crate::config::{AtprotoConfig, AtprotoConfigError, AtprotoPorts};
@@ -23,6 +24,8 @@ use crate::upstream::Upstream;
 pub struct Atproto {
     /// Signing in, repairing, signing out.
     pub logins: Logins,
+    /// Signing in with an app password.
+    pub app_passwords: AppPasswords,
     /// Calls of apps, made at the accounts' own servers.
     pub proxy: XrpcProxy,
     /// Who we are to authorization servers.
@@ -69,6 +72,7 @@ impl Atproto {
             identities: identities.clone(),
             discovery: discovery.clone(),
             caller: caller.clone(),
+            http: Arc::clone(&http),
             clock: Arc::clone(&clock),
         };
         let vault = Vault::within(
@@ -83,7 +87,7 @@ impl Atproto {
         let upstream = Upstream::new(Arc::clone(&http), Arc::clone(&entropy), servers, vault.clone());
         let proxy =
             XrpcProxy::new(&config.proxy, Arc::clone(&stores.connections), Arc::clone(&clock), upstream.clone())?;
-        let logins = Logins::new(LoginParts {
+        let parts = Arc::new(LoginParts {
             identities: identities.clone(),
             discovery,
             caller,
@@ -96,7 +100,16 @@ impl Atproto {
             own_origin,
             transport: config.transport,
         });
-        Ok(Self { logins, proxy, client, identities, profiles: Profiles::new(http), vault, upstream })
+        Ok(Self {
+            logins: Logins::new(Arc::clone(&parts)),
+            app_passwords: AppPasswords::new(parts),
+            proxy,
+            client,
+            identities,
+            profiles: Profiles::new(http),
+            vault,
+            upstream,
+        })
     }
 }
 

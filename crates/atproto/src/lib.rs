@@ -1,6 +1,7 @@
 //! AT Protocol: identity, sign-in, the signed upstream call, the XRPC proxy, and [`OAuthClient`] for Rust developers.
 
 mod allowed_servers;
+mod app_password;
 mod as_call;
 mod atproto;
 mod client_identity;
@@ -18,6 +19,7 @@ mod servers;
 mod upstream;
 mod whole_body;
 
+pub use app_password::{AppPasswordError, AppPasswordLogin, AppPasswords, AtHome};
 pub use as_call::AsCallError;
 pub use atproto::Atproto;
 pub use client_identity::{

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bowerbird_core::NeedsReauth;
 use bowerbird_core::ports::{
-    BoxError, Clock, GrantFacts, PreparedRefresh, Purpose, RefreshOutcome, RefreshRefusal, RefreshedTokens, Refresher,
-    Sent,
+    BoxError, Clock, GrantFacts, HttpClient, PreparedRefresh, Purpose, RefreshOutcome, RefreshRefusal, RefreshedTokens,
+    Refresher, Sent,
 };
+use bowerbird_core::{NeedsReauth, RefreshClass, SecretBytes};
 use bowerbird_oauth::{
     AuthorizationServerMetadata, ClientAuthentication, ExpectedAnswer, GrantFate, Secret, SigningKey, Timestamp,
     TokenAnswer, TokenAnswerError, TokenRequest, TokenRequestError,
@@ -15,6 +15,7 @@ use bowerbird_oauth::{
 use bytes::Bytes;
 use http::{Request, Response};
 
+use crate::app_password;
 use crate::as_call::{AsCallError, AsCaller, AsPeer};
 use crate::discovery::{Discovery, Freshness};
 use crate::identity::Identities;
@@ -30,15 +31,34 @@ pub(crate) struct GrantRefresher {
     pub(crate) identities: Identities,
     pub(crate) discovery: Discovery,
     pub(crate) caller: AsCaller,
+    pub(crate) http: Arc<dyn HttpClient>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
 #[async_trait]
 impl Refresher for GrantRefresher {
     async fn prepare(&self, grant: GrantFacts) -> Result<Box<dyn PreparedRefresh>, RefreshRefusal> {
+        match (grant.class, grant.dpop_key.clone()) {
+            (RefreshClass::Graceful, None) => {
+                let (http, clock) = (Arc::clone(&self.http), Arc::clone(&self.clock));
+                app_password::prepare(&self.identities, http, clock, grant).await
+            }
+            (RefreshClass::SingleUse, Some(dpop_key)) => self.prepare_oauth(grant, dpop_key).await,
+            // A row that somebody changed: neither protocol has such a grant, and neither server sees its token.
+            _ => Err(RefreshRefusal::Final(NeedsReauth::Unreadable)),
+        }
+    }
+}
+
+impl GrantRefresher {
+    async fn prepare_oauth(
+        &self,
+        grant: GrantFacts,
+        dpop_key: SecretBytes,
+    ) -> Result<Box<dyn PreparedRefresh>, RefreshRefusal> {
         let server = self.still_the_issuer(&grant).await?;
         let authentication = self.caller.client().authentication(grant.client_kid.as_deref()).map_err(not_now)?;
-        let scalar: &[u8; 32] = grant.dpop_key.expose().try_into().map_err(not_now)?;
+        let scalar: &[u8; 32] = dpop_key.expose().try_into().map_err(not_now)?;
         let dpop_key = SigningKey::from_scalar(scalar).map_err(not_now)?;
         if !self.caller.knows_nonce(server.issuer.as_str()) {
             self.fetch_nonce(&server).await?;
@@ -53,9 +73,7 @@ impl Refresher for GrantRefresher {
         };
         Ok(Box::new(refresh))
     }
-}
 
-impl GrantRefresher {
     /// Walks from the account to its issuer as the servers say it now. A refresh token is shown to nobody but the one
     /// who gave it: an account that moved must sign in again (security row 34).
     async fn still_the_issuer(&self, grant: &GrantFacts) -> Result<Arc<AuthorizationServerMetadata>, RefreshRefusal> {

@@ -1,5 +1,5 @@
-//! The DPoP-signed call to an account's server (RFC 9449 §7): every request with a person's access token goes through
-//! here, and the token goes to the one origin it is for.
+//! The call to an account's server, signed with DPoP (RFC 9449 §7), or with the bearer token of an app-password session:
+//! every request with a person's access token goes through here, and the token goes to the one origin it is for.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,10 +10,12 @@ use bowerbird_core::ports::{Entropy, HttpClient, StreamBody, full_body};
 use bowerbird_oauth::dpop::{DpopChallenge, DpopExchange, DpopExchangeError, DpopServer, NonceStep};
 use bowerbird_vault::{CheckoutError, UsableCredential, Vault};
 use bytes::Bytes;
+use http::header::AUTHORIZATION;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::BodyExt as _;
 
+use crate::app_password::bearer;
 use crate::proxy::{ProxyError, UpstreamFault};
 use crate::servers::Servers;
 use crate::whole_body::whole_body;
@@ -143,11 +145,12 @@ impl Upstream {
         *request.method_mut() = target.method.clone();
         *request.uri_mut() = target.uri(origin)?;
         request.headers_mut().clone_from(target.headers);
+        let Some(dpop_key) = &credential.dpop_key else { return self.attempt_as_bearer(request, credential).await };
         let mut jti = [0; 16];
         self.entropy.fill(&mut jti);
         let now = self.servers.now_at(origin);
         exchange
-            .sign(&mut request, &credential.dpop_key, now, jti, Some(&credential.access_token))
+            .sign(&mut request, dpop_key, now, jti, Some(&credential.access_token))
             .map_err(|error| ProxyError::Upstream(UpstreamFault::Unsignable(error.into())))?;
         let answer = self.http.stream(request).await.map_err(|error| ProxyError::Upstream(error.into()))?;
         self.servers.learn_nonce(origin, answer.headers());
@@ -155,6 +158,30 @@ impl Upstream {
             return Ok(Verdict::Final(answer));
         }
         self.refused(origin, exchange, answer).await
+    }
+
+    /// An app-password session has plain bearer tokens, and its server says in the body that one has ended.
+    async fn attempt_as_bearer(
+        &self,
+        mut request: Request<StreamBody>,
+        credential: &UsableCredential,
+    ) -> Result<Verdict, ProxyError> {
+        let authorization = bearer(&credential.access_token)
+            .map_err(|error| ProxyError::Upstream(UpstreamFault::Unsignable(error.into())))?;
+        request.headers_mut().insert(AUTHORIZATION, authorization);
+        let answer = self.http.stream(request).await.map_err(|error| ProxyError::Upstream(error.into()))?;
+        let is_small = answer.body().size_hint().upper().is_none_or(|most| most <= REFUSAL_BYTES as u64);
+        if !matches!(answer.status(), StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED) || !is_small {
+            return Ok(Verdict::Final(answer));
+        }
+        let (head, body) = answer.into_parts();
+        let Ok(body) = whole_body(body, REFUSAL_BYTES).await else {
+            return Err(ProxyError::Upstream(UpstreamFault::TokenRefused));
+        };
+        match error_in(&body).as_deref() {
+            Some("ExpiredToken" | "InvalidToken") => Ok(Verdict::NewerToken),
+            _ => Ok(Verdict::Final(Response::from_parts(head, full_body(body)))),
+        }
     }
 
     /// Finds out what a 401 wants. The header says it; older servers say it in the body alone.

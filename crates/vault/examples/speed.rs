@@ -9,7 +9,7 @@ use bowerbird_core::memory::MemoryStores;
 use bowerbird_core::ports::{Clock, Entropy, GrantFacts, NewAccount, PreparedRefresh, RefreshRefusal, Refresher};
 use bowerbird_core::testing::{FixedKeys, SeededEntropy};
 use bowerbird_core::{
-    AccountId, Connection, ConnectionId, DeviceSessionId, Did, Platform, Secret, SecretBytes, Timestamp,
+    AccountId, Connection, ConnectionId, DeviceSessionId, Did, Platform, RefreshClass, Secret, SecretBytes, Timestamp,
 };
 use bowerbird_vault::{NewGrant, SealCache, SealPayload, SealRing, Vault, VaultConfig};
 
@@ -102,7 +102,8 @@ async fn main() {
         issuer: "https://issuer.example".to_owned(),
         audience: "https://pds.example".to_owned(),
         client_kid: None,
-        dpop_key: SecretBytes::new([9; 32]),
+        refresh_class: RefreshClass::SingleUse,
+        dpop_key: Some(SecretBytes::new([9; 32])),
         access_token: Secret::new("a".repeat(900)),
         refresh_token: Some(Secret::new("r".repeat(100))),
         expires_in: 3600,

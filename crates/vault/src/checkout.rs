@@ -26,8 +26,8 @@ const POLL: Duration = Duration::from_millis(250);
 pub struct UsableCredential {
     /// The access token.
     pub access_token: Secret,
-    /// The key for the DPoP proofs of this grant, parsed.
-    pub dpop_key: SigningKey,
+    /// The key for the DPoP proofs of this grant, parsed; None when the access token is a plain bearer token.
+    pub dpop_key: Option<SigningKey>,
     /// The only origin that may see the access token.
     pub audience: String,
     /// Who issued it.

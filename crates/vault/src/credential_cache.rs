@@ -95,7 +95,7 @@ mod tests {
     fn opened(generation: i64) -> OpenedCredential {
         let usable = UsableCredential {
             access_token: Secret::new("at"),
-            dpop_key: SigningKey::from_scalar(&[9; 32]).unwrap(),
+            dpop_key: Some(SigningKey::from_scalar(&[9; 32]).unwrap()),
             audience: String::new(),
             issuer: String::new(),
             scope: String::new(),

@@ -49,8 +49,10 @@ pub struct NewGrant {
     pub audience: String,
     /// The client key that it is bound to; None for a public client.
     pub client_kid: Option<String>,
-    /// The private scalar of its DPoP key, 32 bytes.
-    pub dpop_key: SecretBytes,
+    /// How its refresh token behaves.
+    pub refresh_class: RefreshClass,
+    /// The private scalar of its DPoP key, 32 bytes; None for plain bearer tokens.
+    pub dpop_key: Option<SecretBytes>,
     /// The access token.
     pub access_token: Secret,
     /// The refresh token, if there is one.
@@ -82,8 +84,10 @@ pub struct OpenedGrant {
     pub subject: Did,
     /// The client key that it is bound to; None for a public client.
     pub client_kid: Option<String>,
-    /// Its DPoP key.
-    pub dpop_key: SigningKey,
+    /// How its refresh token behaves.
+    pub class: RefreshClass,
+    /// Its DPoP key; None for plain bearer tokens.
+    pub dpop_key: Option<SigningKey>,
     /// The access token.
     pub access_token: Secret,
     /// The refresh token, if there is one.
@@ -105,6 +109,8 @@ pub struct Standing {
     pub expires_at: Timestamp,
     /// The scope as granted.
     pub scope: String,
+    /// How its refresh token behaves.
+    pub class: RefreshClass,
     /// Its generation.
     pub generation: Generation,
     /// The generation at which the grant began. It stays the same through refreshes, and a login changes it: the name
@@ -179,7 +185,7 @@ impl Vault {
     /// A refresh under way is waited for (for a while): its answer belongs to the grant that is replaced, and the
     /// caller should get the newest tokens to revoke.
     pub async fn grant(&self, grant: NewGrant) -> Result<Granted, GrantError> {
-        signing_key(&grant.dpop_key).map_err(|Unreadable| GrantError::InvalidDpopKey)?;
+        grant.dpop_key.as_ref().map(signing_key).transpose().map_err(|Unreadable| GrantError::InvalidDpopKey)?;
         self.wait_for_flight(grant.connection).await;
         let key = self.0.data_keys.for_sealing(grant.account).await?;
         // The code of each login is spent: those of this process take turns, so that none of them runs out of attempts.
@@ -267,6 +273,7 @@ impl Vault {
             state: record.state,
             expires_at: record.tokens.access_expires_at,
             scope: record.tokens.scope,
+            class: record.refresh_class,
             generation: record.generation,
             granted: record.fields.granted_generation,
         }))
@@ -290,8 +297,9 @@ impl Vault {
             subject: grant.subject.as_str(),
             client_kid: grant.client_kid.as_deref(),
         };
+        let scalar = grant.dpop_key.as_ref().map_or(&[][..], SecretBytes::expose);
         let fields = SealedFields {
-            dpop_key: place.seal(key, CredentialField::DpopKey, generation, grant.dpop_key.expose(), &*self.0.entropy),
+            dpop_key: place.seal(key, CredentialField::DpopKey, generation, scalar, &*self.0.entropy),
             granted_generation: generation,
             granted_at: now,
         };
@@ -309,7 +317,7 @@ impl Vault {
             audience: grant.audience.clone(),
             subject: grant.subject.as_str().to_owned(),
             client_kid: grant.client_kid.clone(),
-            refresh_class: RefreshClass::SingleUse,
+            refresh_class: grant.refresh_class,
             state: CredentialState::Ok,
             schedule: Schedule::default(),
             used_at: now,
@@ -363,7 +371,8 @@ impl Vault {
             subject: Did::parse(&record.subject)
                 .map_err(|_| StoreError::Inconsistent { table: "credentials", column: "subject" })?,
             client_kid: record.client_kid.clone(),
-            dpop_key: signing_key(&scalar)?,
+            class: record.refresh_class,
+            dpop_key: key_of_class(record.refresh_class, &scalar)?,
             access_token: text(CredentialField::AccessToken, &record.tokens.access_token)?,
             refresh_token: refresh_token.map(|sealed| text(CredentialField::RefreshToken, sealed)).transpose()?,
             scope: record.tokens.scope.clone(),
@@ -385,7 +394,8 @@ impl OpenedGrant {
             audience: self.audience.clone(),
             subject: self.subject.clone(),
             client_kid: self.client_kid.clone(),
-            dpop_key: self.dpop_key.scalar(),
+            class: self.class,
+            dpop_key: self.dpop_key.as_ref().map(SigningKey::scalar),
         }
     }
 
@@ -401,6 +411,16 @@ impl OpenedGrant {
             expires_at: record.tokens.access_expires_at,
         };
         OpenedCredential::new(usable, record)
+    }
+}
+
+/// The DPoP key, if there is one. How the refresh token behaves is a plain column: were it changed to the class that is
+/// sent again without a thought, a single-use token would be lost. What has a DPoP key is never of that class.
+fn key_of_class(class: RefreshClass, scalar: &SecretBytes) -> Result<Option<SigningKey>, Unreadable> {
+    match (class, scalar.expose().is_empty()) {
+        (_, true) => Ok(None),
+        (RefreshClass::SingleUse, false) => signing_key(scalar).map(Some),
+        (RefreshClass::Graceful, false) => Err(Unreadable),
     }
 }
 

@@ -293,7 +293,7 @@ const fn denied_code(error: &TokenErrorCode) -> &'static str {
     }
 }
 
-const fn identity_code(error: &IdentityError) -> &'static str {
+pub(crate) const fn identity_code(error: &IdentityError) -> &'static str {
     match error {
         IdentityError::BadSyntax(_) | IdentityError::NotClaimed(_) => "invalid_handle",
         IdentityError::HandleNotFound(_) => "handle_not_found",
@@ -307,7 +307,7 @@ const fn identity_code(error: &IdentityError) -> &'static str {
     }
 }
 
-const fn identity_status(error: &IdentityError) -> StatusCode {
+pub(crate) const fn identity_status(error: &IdentityError) -> StatusCode {
     match error {
         IdentityError::BadSyntax(_)
         | IdentityError::NotClaimed(_)
@@ -320,7 +320,7 @@ const fn identity_status(error: &IdentityError) -> StatusCode {
     }
 }
 
-const fn discovery_code(error: &DiscoveryError) -> &'static str {
+pub(crate) const fn discovery_code(error: &DiscoveryError) -> &'static str {
     match error {
         DiscoveryError::Unreachable(_) => "as_unreachable",
         DiscoveryError::AddressNotAllowed(_) => "address_not_allowed",
@@ -329,7 +329,7 @@ const fn discovery_code(error: &DiscoveryError) -> &'static str {
     }
 }
 
-const fn discovery_status(error: &DiscoveryError) -> StatusCode {
+pub(crate) const fn discovery_status(error: &DiscoveryError) -> StatusCode {
     match error {
         DiscoveryError::AddressNotAllowed(_) => StatusCode::BAD_REQUEST,
         DiscoveryError::Unreachable(_) | DiscoveryError::Metadata(_) => StatusCode::BAD_GATEWAY,

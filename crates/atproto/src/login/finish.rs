@@ -6,18 +6,18 @@
 
 use std::sync::Arc;
 
-use bowerbird_core::ports::{NewAccount, Purpose};
+use bowerbird_core::ports::Purpose;
 use bowerbird_core::{
-    Account, AccountId, AuthorizationRequest, BrowserBinding, Connection, ConnectionId, Did, LoginPurpose, Platform,
-    Secret, SecretBytes,
+    Account, AuthorizationRequest, BrowserBinding, Connection, Did, LoginPurpose, RefreshClass, Secret, SecretBytes,
 };
 use bowerbird_oauth::{
     AuthorizationServerMetadata, CallbackParams, ExpectedAnswer, Issuer, IssuerCheckError, PkceVerifier, SigningKey,
     TokenAnswer, TokenRequest, ValidatedTokens,
 };
-use bowerbird_vault::{Granted, LoginSealError, NewGrant, OpenedGrant};
+use bowerbird_vault::LoginSealError;
 
 use super::error::{FinishLoginError, FinishLoginFault};
+use super::keep::{KeepError, NewTokens};
 use super::revoke::Doomed;
 use super::stored::{StateOrigin, state_key, state_origin};
 use super::{LoginParts, Logins};
@@ -190,7 +190,7 @@ impl LoginParts {
         }
         let handle = self.identities.shown_handle(&identity).await;
         let scope = answer.scope.clone().unwrap_or_else(|| tokens.scope.to_string());
-        self.keep(answer, tokens, &identity, handle, scope, pending).await
+        self.keep_login(tokens, &identity, handle, scope, pending).await
     }
 
     /// From the account to the authorization server that speaks for it, as the servers say it now. Without this walk
@@ -216,47 +216,32 @@ impl LoginParts {
         Ok(identity)
     }
 
-    async fn keep(
+    async fn keep_login(
         self: &Arc<Self>,
-        answer: &TokenAnswer,
         tokens: ValidatedTokens,
         identity: &Identity,
         handle: String,
         scope: String,
         pending: &AuthorizationRequest,
     ) -> Result<FinishedLogin, FinishLoginFault> {
-        let now = self.clock.now();
-        let new = self.stores.accounts.find_by_did(&identity.did).await.map_err(FinishLoginFault::Store)?.is_none();
-        let account = self
-            .stores
-            .accounts
-            .sign_in(NewAccount {
-                id: AccountId::random(self.entropy.as_ref()),
-                did: identity.did.clone(),
-                handle,
-                pds: identity.pds.as_str().to_owned(),
-                now,
-            })
-            .await
-            .map_err(FinishLoginFault::Store)?;
-        let kept = self.keep_grant(tokens, identity, &scope, pending, &account).await;
-        let (connection, granted) = match kept {
-            Ok(kept) => kept,
-            Err(fault) => {
-                // Nothing half-stored: this login made the row. If that fails too, an account without a credential
-                // stays, which the next login completes. Another login of the same account may have been faster with
-                // the rest: what it stored is its own.
-                if new && self.has_no_grant(&account).await {
-                    let _removed = self.stores.accounts.remove(account.id).await;
-                }
-                return Err(fault);
-            }
+        let expires_in = match tokens.expires_in {
+            0 => ASSUMED_LIFE,
+            seconds => seconds.into(),
         };
-        tracing::info!(account = %account.id, did = %account.did, issuer = pending.issuer, "signed in");
-        if let Some(replaced) = granted.replaced.filter(|old| !is_same_grant(old, answer)) {
-            let parts = Arc::clone(self);
-            tokio::spawn(async move { parts.revoke_opened(&replaced).await });
-        }
+        let new = NewTokens {
+            issuer: pending.issuer.clone(),
+            client_kid: pending.client_kid.clone(),
+            refresh_class: RefreshClass::SingleUse,
+            dpop_key: Some(pending.dpop_key.clone()),
+            access_token: tokens.access_token,
+            refresh_token: tokens.refresh_token,
+            expires_in,
+            scope: scope.clone(),
+        };
+        let (account, connection) = self.keep(identity, handle, new).await.map_err(|error| match error {
+            KeepError::Store(error) => FinishLoginFault::Store(error),
+            KeepError::Grant(error) => FinishLoginFault::Grant(error),
+        })?;
         Ok(FinishedLogin {
             account,
             connection,
@@ -265,64 +250,6 @@ impl LoginParts {
             return_to: pending.return_to.clone(),
         })
     }
-
-    /// Whether it is certain that the account holds no grant.
-    async fn has_no_grant(&self, account: &Account) -> bool {
-        match self.stores.connections.find(account.id, &Platform::atproto(), account.did.as_str()).await {
-            Ok(Some(connection)) => matches!(self.vault.standing(connection.id).await, Ok(None)),
-            Ok(None) => true,
-            Err(_) => false,
-        }
-    }
-}
-
-impl LoginParts {
-    async fn keep_grant(
-        &self,
-        tokens: ValidatedTokens,
-        identity: &Identity,
-        scope: &str,
-        pending: &AuthorizationRequest,
-        account: &Account,
-    ) -> Result<(Connection, Granted), FinishLoginFault> {
-        let connection = Connection {
-            id: ConnectionId::random(self.entropy.as_ref()),
-            account: account.id,
-            platform: Platform::atproto(),
-            subject: identity.did.to_string(),
-            created_at: self.clock.now(),
-        };
-        let connection = self.stores.connections.ensure(&connection).await.map_err(FinishLoginFault::Store)?;
-        let life = match tokens.expires_in {
-            0 => ASSUMED_LIFE,
-            seconds => seconds.into(),
-        };
-        let grant = NewGrant {
-            connection: connection.id,
-            account: account.id,
-            subject: identity.did.clone(),
-            issuer: pending.issuer.clone(),
-            audience: identity.pds.as_str().to_owned(),
-            client_kid: pending.client_kid.clone(),
-            dpop_key: pending.dpop_key.clone(),
-            access_token: tokens.access_token,
-            refresh_token: tokens.refresh_token,
-            expires_in: life,
-            scope: scope.to_owned(),
-        };
-        let granted = self.vault.grant(grant).await.map_err(FinishLoginFault::Grant)?;
-        Ok((connection, granted))
-    }
-}
-
-/// A server that gives the same grant again would see its own new grant revoked.
-fn is_same_grant(old: &OpenedGrant, new: &TokenAnswer) -> bool {
-    let same = |old: Option<&Secret>, new: Option<&Secret>| match (old, new) {
-        (Some(old), Some(new)) => old.matches(new.expose()),
-        _ => false,
-    };
-    same(old.refresh_token.as_ref(), new.refresh_token.as_ref())
-        || same(Some(&old.access_token), new.access_token.as_ref())
 }
 
 fn dpop_key(scalar: &SecretBytes) -> Result<SigningKey, FinishLoginFault> {

@@ -2,6 +2,7 @@
 
 mod error;
 mod finish;
+mod keep;
 mod release;
 mod repair;
 mod revoke;
@@ -14,7 +15,9 @@ use bowerbird_core::ports::{Clock, Entropy, Stores};
 use bowerbird_vault::Vault;
 
 pub use error::{FinishLoginError, FinishLoginFault, StartLoginError};
+pub(crate) use error::{discovery_code, discovery_status, identity_code, identity_status};
 pub use finish::FinishedLogin;
+pub(crate) use keep::{KeepError, NewTokens};
 pub use release::{ReleaseError, SeenGrant};
 pub use start::{StartLogin, StartedLogin};
 
@@ -47,7 +50,7 @@ pub(crate) struct LoginParts {
 }
 
 impl Logins {
-    pub(crate) fn new(parts: LoginParts) -> Self {
-        Self { parts: Arc::new(parts) }
+    pub(crate) fn new(parts: Arc<LoginParts>) -> Self {
+        Self { parts }
     }
 }

@@ -10,6 +10,7 @@ use bowerbird_oauth::{
 use bowerbird_vault::OpenedGrant;
 
 use super::LoginParts;
+use crate::app_password::delete_session;
 use crate::as_call::AsPeer;
 use crate::discovery::Freshness;
 
@@ -49,8 +50,14 @@ impl LoginParts {
         }
     }
 
-    /// Revokes a grant that was stored.
+    /// Ends a grant that was stored, in the way of its kind.
     pub(super) async fn revoke_opened(&self, grant: &OpenedGrant) {
+        let Some(dpop_key) = &grant.dpop_key else {
+            if let Some(refresh_token) = &grant.refresh_token {
+                delete_session(self.caller.http(), &grant.audience, refresh_token).await;
+            }
+            return;
+        };
         let authentication = match self.caller.client().authentication(grant.client_kid.as_deref()) {
             Ok(authentication) => authentication,
             Err(error) => {
@@ -63,7 +70,7 @@ impl LoginParts {
                 let doomed = Doomed {
                     server: &server,
                     authentication: &authentication,
-                    dpop_key: &grant.dpop_key,
+                    dpop_key,
                     access_token: Some(&grant.access_token),
                     refresh_token: grant.refresh_token.as_ref(),
                 };

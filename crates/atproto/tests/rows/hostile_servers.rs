@@ -309,7 +309,7 @@ async fn row_37_assertions_are_for_the_issuer_short_and_single() {
     assert!(seen.len() >= 6);
     let opened = world.atproto.vault.open(login.connection.id).await.unwrap().unwrap();
     assert_eq!(opened.client_kid.as_deref(), Some("k1"));
-    assert_ne!(opened.dpop_key.thumbprint(), keys.newest().thumbprint(), "two keys for two purposes");
+    assert_ne!(opened.dpop_key.as_ref().unwrap().thumbprint(), keys.newest().thumbprint(), "two keys for two purposes");
     assert_eq!(world.shown(CanaryKind::RefreshToken), 1);
     world.network.assert_clean();
 }

@@ -3,6 +3,7 @@
 //! Each test is named after its row, and asserts what was answered *and* what was not sent.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that meets the unexpected should stop")]
 
+mod app_password;
 mod hostile_servers;
 mod login;
 mod nonces;

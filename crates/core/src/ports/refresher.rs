@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 
 use super::http::BoxError;
-use crate::{Did, NeedsReauth, Secret, SecretBytes, Timestamp};
+use crate::{Did, NeedsReauth, RefreshClass, Secret, SecretBytes, Timestamp};
 
 /// What a refresher needs to know of a grant.
 #[derive(Clone, Debug)]
@@ -17,8 +17,10 @@ pub struct GrantFacts {
     pub subject: Did,
     /// The client key that the grant is bound to; None for a public client.
     pub client_kid: Option<String>,
-    /// The private scalar of the grant's DPoP key.
-    pub dpop_key: SecretBytes,
+    /// How its refresh token behaves, which also tells by which protocol it is refreshed.
+    pub class: RefreshClass,
+    /// The private scalar of the grant's DPoP key; None for plain bearer tokens.
+    pub dpop_key: Option<SecretBytes>,
 }
 
 /// Speaks to issuers.

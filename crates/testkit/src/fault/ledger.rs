@@ -18,6 +18,8 @@ pub enum CanaryKind {
     RefreshToken,
     /// An authorization code, `CANARY-CODE-…`.
     Code,
+    /// A password that a test gave an account, `CANARY-PW-…`.
+    Password,
     /// A PKCE verifier that a client sent.
     CodeVerifier,
     /// A client assertion that a client sent.
@@ -95,6 +97,7 @@ impl Ledger {
             CanaryKind::AccessToken => "AT",
             CanaryKind::RefreshToken => "RT",
             CanaryKind::Code => "CODE",
+            CanaryKind::Password => "PW",
             CanaryKind::CodeVerifier | CanaryKind::ClientAssertion => unreachable!("clients make these"),
         };
         let value = format!("CANARY-{prefix}-{}", random_hex::<16>());

@@ -1,6 +1,7 @@
 //! Servers that follow the AT Protocol to the letter, until a test tells them not to.
 
 mod accounts;
+mod app_sessions;
 mod authorization_server;
 mod canary;
 mod client_registry;
@@ -26,6 +27,7 @@ mod token_endpoint;
 mod xrpc;
 
 pub use accounts::{FaultAccount, profile_record};
+pub use app_sessions::PasswordKind;
 pub use authorization_server::{AuthorizationServer, Decision};
 pub use canary::CanaryListener;
 pub use dns::{DnsAnswer, FaultDns};

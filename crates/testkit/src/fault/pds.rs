@@ -6,6 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
+use super::app_sessions::{AppSessions, PasswordKind};
 use super::authorization_server::Shared;
 use super::dpop::{DpopGate, ProofFault};
 use super::grants::{AccessStanding, Grant};
@@ -47,6 +48,7 @@ pub(crate) struct PdsState {
     pub(crate) records: Mutex<BTreeMap<RecordPath, Value>>,
     pub(crate) blobs: Mutex<HashMap<String, Reply>>,
     pub(crate) uploads: Mutex<Vec<Upload>>,
+    pub(crate) app_sessions: AppSessions,
 }
 
 impl PdsState {
@@ -59,6 +61,7 @@ impl PdsState {
             records: Mutex::default(),
             blobs: Mutex::new(super::xrpc::hostile_blobs()),
             uploads: Mutex::default(),
+            app_sessions: AppSessions::default(),
         })
     }
 
@@ -70,6 +73,14 @@ impl PdsState {
             "bearer_methods_supported": ["header"],
             "resource_documentation": "https://atproto.com",
         })
+    }
+
+    /// Lets a call in, or says whose it is not, in the real server's words: with DPoP, or with an app-password session.
+    pub(crate) fn admit(&self, request: &RecordedRequest) -> Result<String, Reply> {
+        match self.app_session(request) {
+            Some(judged) => judged,
+            None => self.authorize(request).map(|grant| grant.subject),
+        }
     }
 
     /// Lets a call in, or says why not in the real server's words. The nonce header is the caller's to add.
@@ -172,6 +183,33 @@ impl Pds {
     /// headers that must not reach a browser.
     pub fn put_blob(&self, cid: &str, answer: Reply) {
         self.state.blobs.lock().insert(cid.to_owned(), answer);
+    }
+
+    /// Gives an account a password, and returns it.
+    pub fn add_password(&self, did: &str, kind: PasswordKind) -> String {
+        let password = self.state.shared.ledger.mint(CanaryKind::Password, self.origin());
+        self.state.app_sessions.add_password(did, &password, kind);
+        password
+    }
+
+    /// From now on `createSession` asks for this code of the account.
+    pub fn require_auth_factor(&self, did: &str, token: &str) {
+        self.state.app_sessions.require_factor(did, token);
+    }
+
+    /// Ends every access token of app-password sessions.
+    pub fn expire_app_access_tokens(&self) {
+        self.state.app_sessions.expire_access();
+    }
+
+    /// Ends every app-password session of an account, as when its password is withdrawn.
+    pub fn end_app_sessions_of(&self, did: &str) {
+        self.state.app_sessions.end_all_of(did);
+    }
+
+    /// How many app-password sessions an account has alive.
+    pub fn app_sessions_of(&self, did: &str) -> usize {
+        self.state.app_sessions.alive_of(did)
     }
 
     /// What was uploaded.

@@ -8,7 +8,6 @@ use ring::digest::{Context, SHA256};
 use serde_json::{Value, json};
 
 use super::dpop::hex_sha256;
-use super::grants::Grant;
 use super::pds::{PdsState, Upload};
 use super::reply::Reply;
 use super::request_log::RecordedRequest;
@@ -34,12 +33,15 @@ impl PdsState {
                     "blobUploadLimit": 5_242_880, "links": {}, "contact": {},
                 }),
             ),
+            "com.atproto.server.createSession" => self.create_session(request),
+            "com.atproto.server.refreshSession" => self.refresh_session(request),
+            "com.atproto.server.deleteSession" => self.delete_session(request),
             "com.atproto.identity.resolveHandle" => self.resolve_handle(request),
             "com.atproto.repo.getRecord" => self.get_record(request),
             "com.atproto.sync.getBlob" => self.get_blob(request),
             _ => {
-                let reply = match self.authorize(request) {
-                    Ok(grant) => self.authorized(nsid, request, &grant, upload).await,
+                let reply = match self.admit(request) {
+                    Ok(did) => self.authorized(nsid, request, &did, upload).await,
                     Err(refusal) => refusal,
                 };
                 // Every answer to a call with a proof carries the next nonce, 200 included.
@@ -55,21 +57,23 @@ impl PdsState {
         &self,
         nsid: &str,
         request: &RecordedRequest,
-        grant: &Grant,
+        subject: &str,
         upload: Option<Incoming>,
     ) -> Reply {
         let post = request.method == "POST";
         match nsid {
-            "com.atproto.server.getSession" => self.get_session(grant),
-            "com.atproto.repo.createRecord" | "com.atproto.repo.putRecord" if post => self.write_record(request, grant),
-            "com.atproto.repo.deleteRecord" if post => self.delete_record(request, grant),
-            "com.atproto.repo.uploadBlob" if post => self.upload_blob(request, grant, upload).await,
+            "com.atproto.server.getSession" => self.get_session(subject),
+            "com.atproto.repo.createRecord" | "com.atproto.repo.putRecord" if post => {
+                self.write_record(request, subject)
+            }
+            "com.atproto.repo.deleteRecord" if post => self.delete_record(request, subject),
+            "com.atproto.repo.uploadBlob" if post => self.upload_blob(request, subject, upload).await,
             "app.bsky.feed.getTimeline" => Reply::json(200, &json!({"feed": [], "cursor": "end"})),
             "app.example.echo" => Reply::json(
                 200,
                 &json!({
                     "method": request.method, "target": request.target, "headers": request.headers,
-                    "body": String::from_utf8_lossy(&request.body), "sub": grant.subject,
+                    "body": String::from_utf8_lossy(&request.body), "sub": subject,
                 }),
             ),
             "app.example.hostile" => hostile(Reply::json(200, &json!({"ok": true}))),
@@ -86,8 +90,8 @@ impl PdsState {
         }
     }
 
-    fn get_session(&self, grant: &Grant) -> Reply {
-        let account = self.shared.accounts.by_did(&grant.subject).expect("checked by authorize");
+    fn get_session(&self, subject: &str) -> Reply {
+        let account = self.shared.accounts.by_did(subject).expect("checked by authorize");
         Reply::json(
             200,
             &json!({
@@ -108,10 +112,10 @@ impl PdsState {
         }
     }
 
-    fn write_record(&self, request: &RecordedRequest, grant: &Grant) -> Reply {
+    fn write_record(&self, request: &RecordedRequest, subject: &str) -> Reply {
         let input = request.json();
         let invalid = |text: &str| Reply::xrpc_error(400, "InvalidRequest", text);
-        if input["repo"] != grant.subject.as_str() {
+        if input["repo"] != subject {
             return invalid("Repo does not belong to the authenticated account");
         }
         let (Some(collection), true) = (input["collection"].as_str(), input["record"].is_object()) else {
@@ -119,23 +123,23 @@ impl PdsState {
         };
         let rkey = input["rkey"].as_str().map_or_else(|| format!("3{}", &random_hex::<6>()), str::to_owned);
         let record = input["record"].clone();
-        let (uri, cid) = (format!("at://{}/{collection}/{rkey}", grant.subject), cid_of(&record));
-        self.records.lock().insert((grant.subject.clone(), collection.to_owned(), rkey), record);
+        let (uri, cid) = (format!("at://{subject}/{collection}/{rkey}"), cid_of(&record));
+        self.records.lock().insert((subject.to_owned(), collection.to_owned(), rkey), record);
         let commit = json!({"cid": cid, "rev": random_hex::<6>()});
         Reply::json(200, &json!({"uri": uri, "cid": cid, "commit": commit, "validationStatus": "unknown"}))
     }
 
-    fn delete_record(&self, request: &RecordedRequest, grant: &Grant) -> Reply {
+    fn delete_record(&self, request: &RecordedRequest, subject: &str) -> Reply {
         let input = request.json();
         let text = |name: &str| input[name].as_str().unwrap_or_default().to_owned();
-        if text("repo") != grant.subject {
+        if text("repo") != subject {
             return Reply::xrpc_error(400, "InvalidRequest", "Repo does not belong to the authenticated account");
         }
         self.records.lock().remove(&(text("repo"), text("collection"), text("rkey")));
         Reply::json(200, &json!({}))
     }
 
-    async fn upload_blob(&self, request: &RecordedRequest, grant: &Grant, upload: Option<Incoming>) -> Reply {
+    async fn upload_blob(&self, request: &RecordedRequest, subject: &str, upload: Option<Incoming>) -> Reply {
         let mime_type = request.header("content-type").unwrap_or("application/octet-stream").to_owned();
         let (mut bytes, mut hash) = (0, Context::new(&SHA256));
         let mut body = upload.expect("an upload path hands over its body");
@@ -149,7 +153,7 @@ impl PdsState {
         let sha256 = hex(hash.finish().as_ref());
         let cid = format!("bafkrei{}", &sha256[..52]);
         let answer = json!({"blob": {"$type": "blob", "ref": {"$link": cid}, "mimeType": mime_type, "size": bytes}});
-        self.uploads.lock().push(Upload { did: grant.subject.clone(), bytes, sha256, mime_type });
+        self.uploads.lock().push(Upload { did: subject.to_owned(), bytes, sha256, mime_type });
         Reply::json(200, &answer)
     }
 

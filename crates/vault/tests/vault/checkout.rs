@@ -18,7 +18,7 @@ async fn a_fresh_credential_costs_one_read_and_then_none() {
         let usable = house.vault.checkout(house.connection).await.unwrap();
         assert_eq!(usable.access_token.expose(), "at-0");
         assert_eq!(usable.audience, "https://pds.example");
-        assert_eq!(usable.dpop_key.scalar().expose(), [9; 32]);
+        assert_eq!(usable.dpop_key.as_ref().unwrap().scalar().expose(), [9; 32]);
     }
     assert_eq!(house.credentials.finds.load(Ordering::SeqCst), before + 1);
     house.vault.forget(house.connection);

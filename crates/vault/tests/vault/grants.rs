@@ -9,7 +9,7 @@ use std::time::Duration;
 use bowerbird_core::testing::{FixedKeys, SeededEntropy};
 use bowerbird_core::{
     AccountId, AuthorizationRequest, BrowserBinding, Connection, ConnectionId, CredentialState, DeviceSessionId, Did,
-    LoginPurpose, Platform, Secret, SecretBytes, StateHash, Timestamp,
+    LoginPurpose, Platform, RefreshClass, Secret, SecretBytes, StateHash, Timestamp,
 };
 use bowerbird_vault::{CheckoutError, GrantError, LoginSealError, OpenError, RemoveError, Vault};
 use futures_util::future::join_all;
@@ -231,10 +231,22 @@ async fn an_invalid_dpop_key_is_refused_before_anything_is_stored() {
     let house = House::empty().await;
     for scalar in [vec![0; 32], vec![0xff; 32], vec![9; 31], Vec::new()] {
         let mut grant = house.grant("at-0", Some("rt-0"));
-        grant.dpop_key = SecretBytes::new(scalar);
+        grant.dpop_key = Some(SecretBytes::new(scalar));
         assert!(matches!(house.vault.grant(grant).await, Err(GrantError::InvalidDpopKey)));
     }
     assert!(house.vault.open(house.connection).await.unwrap().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grant_of_bearer_tokens_has_no_key() {
+    let house = House::empty().await;
+    let mut grant = house.grant("at-0", Some("rt-0"));
+    (grant.refresh_class, grant.dpop_key) = (RefreshClass::Graceful, None);
+    house.vault.grant(grant).await.unwrap();
+    let opened = house.vault.open(house.connection).await.unwrap().unwrap();
+    assert_eq!(opened.class, RefreshClass::Graceful);
+    assert!(opened.dpop_key.is_none());
+    assert!(house.vault.checkout(house.connection).await.unwrap().dpop_key.is_none());
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,7 +2,7 @@
 
 use bowerbird_core::ports::{Cas, Clock as _, KeyEncryptionKey};
 use bowerbird_core::testing::{FixedKeys, SeededEntropy};
-use bowerbird_core::{AccountId, ConnectionId, CredentialRecord, Generation, NeedsReauth, SecretBytes};
+use bowerbird_core::{AccountId, ConnectionId, CredentialRecord, Generation, NeedsReauth, RefreshClass, SecretBytes};
 use bowerbird_vault::envelope::{KeyPurpose, Place, SealingKey};
 use bowerbird_vault::{CheckoutError, CredentialField, CredentialPlace, OpenError};
 use proptest::prelude::*;
@@ -117,6 +117,9 @@ async fn swapped_columns_rows_and_generations_are_unreadable_and_stay() {
         swap(&|row| row.generation = row.generation.next()),
         swap(&|row| row.fields.granted_generation = own.generation),
         swap(&|row| row.tokens.access_token.clear()),
+        // Neither a token that may be sent once only becomes one that may be sent again, nor a signed one a bearer.
+        swap(&|row| row.refresh_class = RefreshClass::Graceful),
+        swap(&|row| row.fields.dpop_key.clear()),
     ];
     for (number, row) in swapped.iter().enumerate() {
         overwrite(&house, row).await;
