@@ -38,17 +38,21 @@ pub(crate) struct Composition {
 
 /// Opens the database, the network and the keys, and builds the use cases on them: for a command that refreshes nothing.
 pub(crate) async fn compose(loaded: &Loaded) -> Result<Composition, Failure> {
-    put_together(loaded, Arc::new(NoSpill)).await
+    put_together(loaded, |_| Ok(Arc::new(NoSpill))).await
 }
 
 /// The same for a server, and for whatever else refreshes: renewed tokens are written down before the database has them.
 pub(crate) async fn compose_to_refresh(loaded: &Loaded) -> Result<Composition, Failure> {
-    let folder = &loaded.settings.data_dir;
-    let spill = FileSpill::open(folder, SPILL_BYTES).map_err(Failure::internal)?;
-    put_together(loaded, Arc::new(spill)).await
+    let spill = |settings: &Settings| -> Result<Arc<dyn SpillStore>, Failure> {
+        Ok(Arc::new(FileSpill::open(&settings.data_dir, SPILL_BYTES).map_err(Failure::internal)?))
+    };
+    put_together(loaded, spill).await
 }
 
-async fn put_together(loaded: &Loaded, spill: Arc<dyn SpillStore>) -> Result<Composition, Failure> {
+async fn put_together(
+    loaded: &Loaded,
+    spill: impl FnOnce(&Settings) -> Result<Arc<dyn SpillStore>, Failure>,
+) -> Result<Composition, Failure> {
     let Loaded { values, settings } = loaded;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
@@ -59,6 +63,8 @@ async fn put_together(loaded: &Loaded, spill: Arc<dyn SpillStore>) -> Result<Com
     let database = open_database(settings).await?;
     let keys = checked_keys(found_keys, settings, &database, entropy.as_ref()).await?;
     let cluster_id = cluster_id(settings, &database, entropy.as_ref()).await?;
+    // Makes a file, so not before everything that may refuse the configuration.
+    let spill = spill(settings)?;
     let redis = redis(loaded, &cluster_id, &clock)?;
     let shared = shared_tier(redis.as_ref());
     let stores = database.stores();
