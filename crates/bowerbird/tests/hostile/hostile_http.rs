@@ -1,13 +1,17 @@
 //! Rows 12, 70 and 80: requests that no good client sends. Each gets a clear refusal, none gets to anybody else, and
 //! the server goes on.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bowerbird_testkit::http_client::{TestRequest, send_raw};
+use rustix::process::{Resource, getrlimit};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
+use crate::pace::{Burden, assert_others_do_not_wait};
 use crate::support::{House, Must as _, options, refusal};
 
 const ECHO: &str = "/xrpc/app.example.echo";
@@ -141,6 +145,90 @@ async fn row_80_slow_clients_are_let_go_and_others_do_not_wait() {
         }
     }
     house.until("the slow ones are let go", || house.server.open_files() < 100).await;
+    house.assert_sound().await;
+}
+
+/// Silent connections, and clients that send what is too large, too deep or an injection.
+struct Siege<'a> {
+    house: &'a House,
+    connections: usize,
+    silent: Vec<TcpStream>,
+    attackers: tokio::task::JoinSet<()>,
+    refused: Arc<AtomicUsize>,
+    before: usize,
+    seal: String,
+}
+
+impl Siege<'_> {
+    /// Sends each of these again and again, with a pause.
+    fn attack(&mut self, requests: Vec<Vec<u8>>) {
+        let (address, refused) = (self.house.server.address(), Arc::clone(&self.refused));
+        self.attackers.spawn(async move {
+            for request in requests.iter().cycle() {
+                let answer = send_raw(address, &[request], Duration::ZERO, Duration::from_secs(2)).await.unwrap();
+                assert!(matches!(answer.status(), Some(400 | 429 | 431) | None), "{}", answer.text());
+                refused.fetch_add(usize::from(answer.status().is_some()), Ordering::Relaxed);
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        });
+    }
+}
+
+impl Burden for Siege<'_> {
+    async fn begin(&mut self) {
+        self.before = self.refused.load(Ordering::Relaxed);
+        for _ in 0..self.connections {
+            #[expect(clippy::disallowed_methods, reason = "the test's own client; it calls loopback only")]
+            self.silent.push(TcpStream::connect(self.house.server.address()).await.unwrap());
+        }
+        self.house.until("all are connected", || self.house.server.open_files() >= self.connections).await;
+        let start = |line: &str, more: &str| {
+            let (host, seal) = (self.house.server.host(), &self.seal);
+            format!(
+                "{line} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {seal}\r\nConnection: close\r\n{more}\r\n"
+            )
+        };
+        let large = start("GET /health", &format!("X-A: {}\r\n", "a".repeat(70_000)));
+        let deep = "[".repeat(15_000);
+        let deep = start(
+            "POST /api/accounts",
+            &format!("Content-Type: application/json\r\nContent-Length: {}\r\n", deep.len()),
+        ) + &deep;
+        let injected = INJECTIONS.iter().map(|injection| {
+            let encoded: String = url::form_urlencoded::byte_serialize(injection.as_bytes()).collect();
+            start(&format!("GET /xrpc/{encoded}"), "").into_bytes()
+        });
+        let injected = injected.collect();
+        self.attack(vec![large.into_bytes()]);
+        self.attack(vec![deep.into_bytes()]);
+        self.attack(injected);
+    }
+
+    async fn end(&mut self) {
+        while let Some(attacker) = self.attackers.try_join_next() {
+            attacker.unwrap();
+        }
+        self.attackers.shutdown().await;
+        let refused = self.refused.load(Ordering::Relaxed) - self.before;
+        assert!(refused >= 5, "{refused} attacks were refused");
+        assert!(self.house.server.open_files() >= self.connections, "silent connections were let go too early");
+        self.silent.clear();
+        self.house.until("all are gone", || self.house.server.open_files() < 100).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_80_others_do_not_wait_for_a_siege() {
+    let house = House::open().await;
+    let alice = house.network.add_account("alice.test");
+    let seal = house.signed_in(&alice).await.seal().unwrap();
+    let app = house.server.app(&seal);
+    // The server has the same limit as this process: both must have room for all of them.
+    let room = getrlimit(Resource::Nofile).current.map_or(2000, |most| most.saturating_sub(300));
+    let connections = usize::try_from(room).unwrap().min(2000);
+    let (attackers, refused) = <_>::default();
+    let mut siege = Siege { house: &house, connections, silent: Vec::new(), attackers, refused, before: 0, seal };
+    assert_others_do_not_wait(&app, 2.0, &mut siege).await;
     house.assert_sound().await;
 }
 

@@ -5,6 +5,8 @@
 
 mod first_start;
 mod hostile_http;
+mod opened;
+mod pace;
 mod refresh_faults;
 mod rows_flood;
 mod rows_hostile_servers;

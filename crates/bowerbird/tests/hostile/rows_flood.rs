@@ -1,9 +1,15 @@
 //! Row 17: a flood of logins from one address is turned away before it costs anybody anything.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
 use bowerbird_testkit::fault::{FaultNetwork, endpoint};
 use bowerbird_testkit::http_client::{Answer, TestRequest};
 use bowerbird_testkit::server::ServerOptions;
 
+use crate::opened::logins_under_way;
+use crate::pace::{Burden, assert_others_do_not_wait};
 use crate::support::{House, Must as _, refusal, refused};
 
 /// Logins that one address may begin at once; one more each second after that.
@@ -61,5 +67,68 @@ async fn row_17_a_claimed_address_does_not_help_a_stranger() {
     let answers = flood(&house, &alice.did, 200, |number| Some(format!("198.51.100.{number}"))).await;
     let passed = begun(&answers);
     assert!((BURST..BURST + 30).contains(&passed), "{passed} logins began");
+    house.assert_sound().await;
+}
+
+/// Logins from one address, some hundred in a second, in the windows in which it is on.
+struct Flood {
+    on: Arc<AtomicBool>,
+    turned_away: Arc<AtomicUsize>,
+    before: usize,
+}
+
+impl Flood {
+    fn of(house: &House, did: &str) -> Self {
+        let (on, turned_away) = <(Arc<AtomicBool>, Arc<AtomicUsize>)>::default();
+        for _ in 0..2 {
+            let (on, turned_away) = (Arc::clone(&on), Arc::clone(&turned_away));
+            let client = house.server.client();
+            let start = TestRequest::get(&house.server.url(&format!("/login?handle={did}")));
+            let start = start.header("x-forwarded-for", "203.0.113.7");
+            tokio::spawn(async move {
+                loop {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                    if on.load(Ordering::Relaxed) {
+                        let answer = client.try_send(start.clone()).await;
+                        let refused = answer.is_ok_and(|answer| answer.status == 429);
+                        turned_away.fetch_add(usize::from(refused), Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+        Self { on, turned_away, before: 0 }
+    }
+}
+
+impl Burden for Flood {
+    async fn begin(&mut self) {
+        self.before = self.turned_away.load(Ordering::Relaxed);
+        self.on.store(true, Ordering::Relaxed);
+    }
+
+    async fn end(&mut self) {
+        self.on.store(false, Ordering::Relaxed);
+        let turned_away = self.turned_away.load(Ordering::Relaxed) - self.before;
+        assert!(turned_away >= 10, "{turned_away} were turned away: that is no flood");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_17_others_do_not_wait_for_a_flood() {
+    let house = House::open().await;
+    let alice = house.network.add_account("alice.test");
+    let app = house.server.app(&house.signed_in(&alice).await.seal().unwrap());
+    // The flood has used up what one address may do before anybody measures.
+    let one = |_| Some("203.0.113.7".to_owned());
+    let passed = begun(&flood(&house, &alice.did, 200, one).await);
+    assert!(passed >= BURST, "{passed} logins began");
+    let mut more = Flood::of(&house, &alice.did);
+    assert_others_do_not_wait(&app, 1.2, &mut more).await;
+    let turned_away = more.turned_away.load(Ordering::Relaxed);
+    // One more each second was let in, and nothing else is kept of it.
+    let pushed = house.network.authorization_server().server().log().at(endpoint::PAR).len();
+    assert!(pushed < BURST + 60, "{pushed} logins were begun");
+    let kept = logins_under_way(&house.server.data_dir()).await;
+    assert!((passed as u64..=pushed as u64).contains(&kept), "{kept} rows of {pushed} logins, {turned_away} refused");
     house.assert_sound().await;
 }

@@ -1,5 +1,9 @@
 //! Row 79: after everything that can happen, no secret is anywhere but where it belongs.
 
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bowerbird_testkit::actors::Visitor;
 use bowerbird_testkit::fault::{Decision, FaultNetwork, Misbehave, RecordedRequest, Reply, endpoint};
 use bowerbird_testkit::http_client::Answer;
@@ -8,6 +12,7 @@ use bowerbird_testkit::sweep::Sweep;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
+use crate::opened::dpop_scalars;
 use crate::support::{House, Must as _, options, with_param};
 
 const SESSION: &str = "/xrpc/com.atproto.server.getSession";
@@ -17,9 +22,27 @@ struct Life {
     house: House,
     heard: Vec<u8>,
     secrets: Vec<String>,
+    /// The key-encryption key, to open what is stored.
+    key: Vec<u8>,
+    /// The private scalars of the DPoP keys that were stored at some time.
+    scalars: Vec<Vec<u8>>,
 }
 
 impl Life {
+    fn of(house: House, key: Vec<u8>) -> Self {
+        Self { house, heard: Vec::new(), secrets: Vec::new(), key, scalars: Vec::new() }
+    }
+
+    /// Notes the private keys of the grants that are stored now.
+    async fn note_scalars(&mut self) {
+        for scalar in dpop_scalars(&self.house.server.data_dir(), &self.key).await {
+            assert_eq!(scalar.len(), 32);
+            if !self.scalars.contains(&scalar) {
+                self.scalars.push(scalar);
+            }
+        }
+    }
+
     /// Keeps an answer, but for the cookies: whoever holds those may see them.
     fn hear(&mut self, answer: Answer) -> Answer {
         for (name, value) in &answer.headers {
@@ -77,6 +100,7 @@ impl Life {
         self.hear(answer).must_be(200);
         self.house.network.expire_all_access_tokens();
         self.get(&mut visitor, SESSION).await.must_be(200);
+        self.note_scalars().await;
 
         // A login whose exchange is answered with all that was sent.
         server.server().misbehave(endpoint::TOKEN, echo(400, "invalid_grant"));
@@ -95,6 +119,7 @@ impl Life {
         for (account, status, error) in [(&alice, 500, "server_error"), (&bob, 400, "invalid_grant")] {
             let callback = self.approve(&mut stranger, &account.did).await;
             self.finish(&mut stranger, &callback).await.must_be(303);
+            self.note_scalars().await;
             self.house.network.expire_all_access_tokens();
             server.server().misbehave(endpoint::TOKEN, echo(status, error));
             assert!(self.get(&mut stranger, SESSION).await.status >= 401);
@@ -108,22 +133,26 @@ impl Life {
     }
 
     /// Looks everywhere.
-    fn sweep(&self, keys: &[String]) {
+    fn sweep(&self, keys: &[Vec<u8>]) {
         let minted = self.house.network.canaries().into_iter().map(|canary| canary.value);
-        let secrets: Vec<String> = minted
-            .chain(self.secrets.iter().cloned())
-            .chain(keys.iter().cloned())
-            .filter(|text| text.len() >= 8)
-            .collect();
+        let texts = minted.chain(self.secrets.iter().cloned()).filter(|text| text.len() >= 8).map(String::into_bytes);
+        let secrets: Vec<Vec<u8>> = texts.chain(keys.iter().chain(&self.scalars).cloned()).collect();
         assert!(secrets.len() > 30, "{} secrets", secrets.len());
+        assert!(self.scalars.len() >= 3, "each login has a key of its own: {}", self.scalars.len());
+        self.look(Sweep::new(&secrets));
         let server = &self.house.server;
-        let (log, out) = (server.stderr().bytes(), server.stdout().bytes());
+        let log = server.stderr().bytes();
         assert!(log.len() > 4_000, "a log at level trace has more than {} bytes", log.len());
         let private = br#""d":""#;
         assert!(!log.windows(private.len()).any(|window| window == private), "a private key was logged");
-        Sweep::new(&secrets)
-            .bytes("stderr", &log)
-            .bytes("stdout", &out)
+    }
+
+    /// Searches everything that a server leaves or says.
+    fn look(&self, sweep: Sweep) {
+        let server = &self.house.server;
+        sweep
+            .bytes("stderr", &server.stderr().bytes())
+            .bytes("stdout", &server.stdout().bytes())
             .bytes("answers", &self.heard)
             .folder(&server.data_dir())
             .assert_clean();
@@ -142,12 +171,18 @@ fn echo(status: u16, error: &str) -> Misbehave {
     })
 }
 
+/// The key-encryption key that [`keyed`] gives.
+const KEY: &str = "ca9a5ecafebabe00112233445566778899aabbccddeeff001122334455667788";
+
+fn bytes_of_key() -> Vec<u8> {
+    (0..64).step_by(2).map(|at| u8::from_str_radix(&KEY[at..at + 2], 16).unwrap()).collect()
+}
+
 /// Secrets of its own for a server, and their values.
-fn keyed(options: ServerOptions) -> (ServerOptions, Vec<String>) {
+fn keyed(options: ServerOptions) -> (ServerOptions, Vec<Vec<u8>>) {
     const COOKIE: &str = "canary-cookie-secret-0123456789-abcdefghijk";
-    const KEY: &str = "ca9a5ecafebabe00112233445566778899aabbccddeeff001122334455667788";
     let keyed = options.env("BOWERBIRD_COOKIE_SECRET", COOKIE).env("BOWERBIRD_ENCRYPTION_KEY", KEY);
-    (keyed.env("BOWERBIRD_LOG", "trace"), vec![COOKIE.to_owned(), KEY.to_owned()])
+    (keyed.env("BOWERBIRD_LOG", "trace"), vec![COOKIE.into(), KEY.into(), bytes_of_key()])
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -155,7 +190,7 @@ async fn row_79_a_public_client_leaks_nothing_into_a_text_log() {
     let network = FaultNetwork::start().await;
     let (options, keys) = keyed(options(&network));
     let house = House::with(network, options).await;
-    let mut life = Life { house, heard: Vec::new(), secrets: Vec::new() };
+    let mut life = Life::of(house, bytes_of_key());
     life.live().await;
     life.house.assert_alive().await;
     life.sweep(&keys);
@@ -170,12 +205,15 @@ async fn row_79_a_confidential_client_leaks_nothing_into_a_json_log() {
     let made = command.args(["keys", "generate", "client"]).env_clear().output().unwrap();
     let set = String::from_utf8(made.stdout).unwrap();
     let parsed: Value = serde_json::from_str(&set).unwrap();
-    keys.extend(parsed["keys"].as_array().unwrap().iter().map(|key| key["d"].as_str().unwrap().to_owned()));
-    assert_eq!(keys.len(), 3);
+    for key in parsed["keys"].as_array().unwrap() {
+        let scalar = key["d"].as_str().unwrap();
+        keys.extend([scalar.into(), URL_SAFE_NO_PAD.decode(scalar).unwrap()]);
+    }
+    assert_eq!(keys.len(), 5);
     let house = House::with(network, options.env("BOWERBIRD_CLIENT_KEYS", set.trim())).await;
     let front = house.server.front();
     house.network.map_host("https://bower.home.arpa", front.origin());
-    let mut life = Life { house, heard: Vec::new(), secrets: Vec::new() };
+    let mut life = Life::of(house, bytes_of_key());
     for path in ["/oauth/jwks.json", "/oauth-client-metadata.json"] {
         let answer = life.house.server.client().get(&life.house.server.url(path)).await.expect_status(200);
         life.hear(answer);
@@ -185,6 +223,26 @@ async fn row_79_a_confidential_client_leaks_nothing_into_a_json_log() {
     assert!(assertions > 5, "{assertions} client assertions");
     life.house.assert_alive().await;
     life.sweep(&keys);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_79_secrets_that_a_server_made_are_in_their_own_files_alone() {
+    let network = FaultNetwork::start().await;
+    let options = options(&network).env("BOWERBIRD_LOG", "trace");
+    let house = House::with(network, options).await;
+    let data = house.server.data_dir();
+    let read = |path: &Path| std::fs::read_to_string(path).unwrap().trim().to_owned();
+    let (cookie_file, key_file) = (data.join("cookie-secret"), data.join("encryption-key"));
+    let (cookie, key) = (read(&cookie_file), read(&key_file));
+    let key_bytes = URL_SAFE_NO_PAD.decode(&key).unwrap();
+    assert_eq!(key_bytes.len(), 32);
+    let mut life = Life::of(house, key_bytes.clone());
+    life.live().await;
+    life.house.assert_alive().await;
+    life.sweep(&[]);
+    let cookie_bytes = URL_SAFE_NO_PAD.decode(&cookie).unwrap();
+    life.look(Sweep::new([cookie.into_bytes(), cookie_bytes]).but(&cookie_file));
+    life.look(Sweep::new([key.into_bytes(), key_bytes]).but(&key_file));
 }
 
 #[tokio::test(flavor = "multi_thread")]
