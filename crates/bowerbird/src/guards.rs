@@ -64,6 +64,17 @@ impl Guards {
         Ok(())
     }
 
+    /// How far the database was when it was last seen here; None when it was not, or another one was.
+    pub(crate) fn seen_epoch(&self) -> Result<Option<i64>, Failure> {
+        let seen = self.marker.read().map_err(Failure::internal)?;
+        Ok(seen.filter(|mark| mark.cluster_id == self.cluster_id).map(|mark| mark.epoch))
+    }
+
+    /// Writes down how far the database is.
+    pub(crate) fn raise(&self, epoch: i64) -> Result<(), Failure> {
+        self.marker.raise(&self.mark(epoch)).map_err(Failure::internal)
+    }
+
     /// Counts on for as long as the server runs, and notices what other instances found.
     pub(crate) async fn watch(self, vault: Vault) {
         let mut interval = tokio::time::interval(ADVANCE);
@@ -109,7 +120,7 @@ impl Guards {
 fn lost(path: &Path, marker: &InstallationMarker) -> Failure {
     let problem = format!("{} is gone, and there was a database before", path.display());
     let hint = format!(
-        "restore it from a backup with `bowerbird restore FILE`; to begin anew with nobody signed in, remove {}",
+        "put a backup in its place, then run `bowerbird restore --confirm`; to begin anew with nobody signed in, remove {}",
         marker.path().display()
     );
     Failure { code: CONFIG, ..Failure::user(problem) }.with_hint(hint)

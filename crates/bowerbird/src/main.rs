@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use cli::{AccountsCommand, Cli, Command, ConfigCommand, Flags, KeysCommand};
-use commands::{Failure, accounts, config_show, doctor, generate, keys, keys_rotate, serve};
+use commands::{Failure, accounts, backup, config_show, doctor, generate, keys, keys_rotate, serve};
 use load::Environment;
 use printer::Printer;
 
@@ -61,6 +61,8 @@ fn run(cli: &Cli, flags: &Flags, environment: &Environment, printer: Printer) ->
                 Command::Accounts(AccountsCommand::Remove { account }) => {
                     runtime()?.block_on(accounts::remove(&loaded, account, printer))
                 }
+                Command::Backup { file } => runtime()?.block_on(backup::backup(&loaded, file, printer)),
+                Command::Restore { .. } => runtime()?.block_on(backup::confirm_restore(&loaded, printer)),
                 Command::Doctor => runtime()?.block_on(doctor::run(&loaded, printer)),
                 Command::Serve | Command::Generate(_) => {
                     hardening::forbid_core_dumps();

@@ -45,6 +45,17 @@ pub(crate) enum Command {
     /// List and remove accounts
     #[command(subcommand)]
     Accounts(AccountsCommand),
+    /// Copy the SQLite database into a new file while the server runs; the keys are not in it
+    Backup {
+        /// The file to make
+        file: PathBuf,
+    },
+    /// Go on with a database that was restored from an older backup
+    Restore {
+        /// The newer database is gone for good: try every stored access once more, and ask people where it has ended
+        #[arg(long, required = true)]
+        confirm: bool,
+    },
     /// Check the configuration and everything it depends on
     Doctor,
     /// Show the configuration in force

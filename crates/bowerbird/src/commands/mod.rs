@@ -1,6 +1,7 @@
 //! One file per command. A command returns an exit code, or a failure with a hint.
 
 pub(crate) mod accounts;
+pub(crate) mod backup;
 pub(crate) mod config_show;
 pub(crate) mod doctor;
 pub(crate) mod generate;

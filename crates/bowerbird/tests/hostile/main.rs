@@ -8,6 +8,7 @@ mod hostile_http;
 mod opened;
 mod pace;
 mod refresh_faults;
+mod restored_backup;
 mod rows_flood;
 mod rows_hostile_servers;
 mod rows_leakage;
