@@ -4,13 +4,13 @@ use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bowerbird_core::ports::{Entropy, KeyEncryptionKey, KeyProvider, KeyProviderError};
 use bowerbird_core::{Secret, SecretBytes};
+use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
 use super::secrets::{generate_text_secret, read_lines, read_or_make, replace_private};
@@ -120,7 +120,7 @@ impl KeyFile {
     /// The keys that the file holds now. A file that cannot be read now leaves those that were read last: whoever
     /// mends it by hand does not stop a running server.
     fn current(&self) -> Vec<KeyEncryptionKey> {
-        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut read = self.read.lock();
         let changed = fs::metadata(&self.path).is_ok_and(|metadata| stamp(&metadata) != read.0);
         if changed {
             match load(&self.path) {

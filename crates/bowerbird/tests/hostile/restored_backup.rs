@@ -87,8 +87,7 @@ async fn fault_15_a_database_that_is_gone_is_not_replaced_by_an_empty_one() {
     std::fs::rename(data.join("bowerbird.sqlite"), &away).unwrap();
     let refused = BowerbirdProcess::try_start(house.server.options().data_of(&house.server))
         .await
-        .err()
-        .expect("it does not start");
+        .expect_err("it does not start");
     let told = format!("{refused:?}");
     assert!(told.contains("is gone") && told.contains("backup"), "{told}");
     assert!(!data.join("bowerbird.sqlite").exists(), "nothing was made");
@@ -116,7 +115,7 @@ async fn fault_18_a_copy_under_another_name_is_refused() {
     let staging = options(&network)
         .env("BOWERBIRD_DATA_DIR", folder.path().to_str().unwrap())
         .env("BOWERBIRD_CLUSTER_ID", "0123456789abcdef0123456789abcdef");
-    let refused = BowerbirdProcess::try_start(staging).await.err().expect("it does not start");
+    let refused = BowerbirdProcess::try_start(staging).await.expect_err("it does not start");
     assert!(format!("{refused:?}").contains("copy of another installation"), "{refused:?}");
     house.assert_sound().await;
 }
