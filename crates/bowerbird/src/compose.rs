@@ -66,7 +66,7 @@ async fn put_together(
     // Makes a file, so not before everything that may refuse the configuration.
     let spill = spill(settings)?;
     let redis = redis(loaded, &cluster_id, &clock)?;
-    let shared = shared_tier(redis.as_ref());
+    let shared = shared_tier(redis.as_ref(), &database, &cluster_id);
     let stores = database.stores();
     let atproto_config = AtprotoConfig {
         base_url: settings.base_url.clone(),
@@ -136,9 +136,12 @@ fn redis(loaded: &Loaded, cluster_id: &str, clock: &Arc<dyn Clock>) -> Result<Op
     RedisTier::open(url, cluster_id, roots.as_deref(), Arc::clone(clock)).map(Some).map_err(configuration)
 }
 
-fn shared_tier(redis: Option<&RedisTier>) -> SharedTier {
-    match redis {
-        Some(redis) => SharedTier { changes: redis.feed(), buckets: Some(Arc::new(redis.clone())) },
+fn shared_tier(redis: Option<&RedisTier>, database: &SqlStores, cluster_id: &str) -> SharedTier {
+    if let Some(redis) = redis {
+        return SharedTier { changes: redis.feed(), buckets: Some(Arc::new(redis.clone())) };
+    }
+    match database.change_feed(cluster_id) {
+        Some(feed) => SharedTier { changes: Arc::new(feed), ..SharedTier::default() },
         None => SharedTier::default(),
     }
 }

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bowerbird_core::ports::{Change, ChangeFeed, ChangeListener};
-use bowerbird_core::{AccountId, ConnectionId, DeviceSessionId};
 use futures_util::StreamExt as _;
 use parking_lot::RwLock;
 use redis::RedisResult;
@@ -61,7 +60,7 @@ impl Drop for RedisFeed {
 #[async_trait]
 impl ChangeFeed for RedisFeed {
     async fn publish(&self, change: Change) {
-        let _: Option<u64> = self.link.ask(redis::cmd("PUBLISH").arg(&self.channel).arg(written(&change))).await;
+        let _: Option<u64> = self.link.ask(redis::cmd("PUBLISH").arg(&self.channel).arg(change.to_message())).await;
     }
 
     fn listen(&self, listener: Arc<dyn ChangeListener>) {
@@ -112,7 +111,7 @@ impl Ear {
     }
 
     fn tell(&self, payload: &[u8]) {
-        match std::str::from_utf8(payload).ok().and_then(read) {
+        match std::str::from_utf8(payload).ok().and_then(Change::from_message) {
             Some(change) => self.listeners.each(|listener| listener.changed(&change)),
             // From a later version, perhaps: its meaning is unknown, so every copy goes.
             None => self.listeners.each(|listener| listener.missed()),
@@ -124,44 +123,4 @@ async fn in_time<T>(action: impl Future<Output = RedisResult<T>>) -> RedisResult
     tokio::time::timeout(PATIENCE, action)
         .await
         .unwrap_or_else(|_| Err((redis::ErrorKind::Io, "no answer in time").into()))
-}
-
-fn written(change: &Change) -> String {
-    match change {
-        Change::DeviceSession(id) => format!("device {id}"),
-        Change::Credential(id) => format!("credential {id}"),
-        Change::Account(id) => format!("account {id}"),
-    }
-}
-
-fn read(message: &str) -> Option<Change> {
-    let (kind, id) = message.split_once(' ')?;
-    match kind {
-        "device" => DeviceSessionId::parse(id).ok().map(Change::DeviceSession),
-        "credential" => ConnectionId::parse(id).ok().map(Change::Credential),
-        "account" => AccountId::parse(id).ok().map(Change::Account),
-        _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use bowerbird_core::testing::SeededEntropy;
-
-    use super::*;
-
-    #[test]
-    fn a_change_is_read_as_it_was_written() {
-        let entropy = SeededEntropy::new(1);
-        for change in [
-            Change::DeviceSession(DeviceSessionId::random(&entropy)),
-            Change::Credential(ConnectionId::random(&entropy)),
-            Change::Account(AccountId::random(&entropy)),
-        ] {
-            assert_eq!(read(&written(&change)), Some(change));
-        }
-        for message in ["", "device", "device x", "other 0123", "credential 1\n"] {
-            assert_eq!(read(message), None, "{message:?}");
-        }
-    }
 }

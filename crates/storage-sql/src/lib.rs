@@ -37,4 +37,5 @@ pub use database_url::{DatabaseUrl, DatabaseUrlError};
 pub use engine::LeaseClock;
 pub use installation::Epoch;
 pub use open_error::OpenError;
+pub use postgres::PostgresFeed;
 pub use sql_stores::{CheckError, OpenOptions, SqlStores};

@@ -1,5 +1,7 @@
 //! PostgreSQL: the pool and its checks.
 
+mod feed;
+
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -15,6 +17,8 @@ use crate::failure::{store_error, unavailable};
 use crate::migrations::migrate_postgres;
 use crate::open_error::OpenError;
 use crate::sql_stores::OpenOptions;
+
+pub use self::feed::PostgresFeed;
 
 /// How long a caller waits for a connection, or the server for a statement, before the answer is "not available".
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -50,6 +54,10 @@ impl PostgresEngine {
             .test_before_acquire(true)
             .connect_lazy_with(options.options(TIMEOUTS));
         Ok(Self { pool, lease_clock: choices.lease_clock })
+    }
+
+    pub(crate) fn pool(&self) -> &PgPool {
+        &self.pool
     }
 
     pub(crate) fn lease_clock(&self) -> LeaseClock {

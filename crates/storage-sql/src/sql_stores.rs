@@ -7,7 +7,7 @@ use bowerbird_core::ports::{StoreError, Stores};
 use crate::database_url::DatabaseUrl;
 use crate::engine::{Engine, LeaseClock};
 use crate::open_error::OpenError;
-use crate::postgres::PostgresEngine;
+use crate::postgres::{PostgresEngine, PostgresFeed};
 use crate::sqlite::SqliteEngine;
 use crate::statement::Statement;
 
@@ -79,6 +79,15 @@ impl SqlStores {
     /// What every other file of this crate works on.
     pub(crate) fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// News between the instances of an installation through the database; None for SQLite, whose processes look again
+    /// within a second. Must be called inside a tokio runtime.
+    pub fn change_feed(&self, cluster_id: &str) -> Option<PostgresFeed> {
+        match &*self.engine {
+            Engine::Sqlite(_) => None,
+            Engine::Postgres(engine) => Some(PostgresFeed::start(engine.pool().clone(), cluster_id)),
+        }
     }
 
     /// Whether the database could take a write now. Cheap; for `/ready`.

@@ -20,6 +20,29 @@ pub enum Change {
     Account(AccountId),
 }
 
+impl Change {
+    /// The change as one line of text, for a channel.
+    pub fn to_message(&self) -> String {
+        match self {
+            Self::DeviceSession(id) => format!("device {id}"),
+            Self::Credential(id) => format!("credential {id}"),
+            Self::Account(id) => format!("account {id}"),
+        }
+    }
+
+    /// Reads what [`Self::to_message`] wrote. None for everything else, which may come from a later version: its meaning
+    /// is unknown, so that every copy should be dropped.
+    pub fn from_message(message: &str) -> Option<Self> {
+        let (kind, id) = message.split_once(' ')?;
+        match kind {
+            "device" => DeviceSessionId::parse(id).ok().map(Self::DeviceSession),
+            "credential" => ConnectionId::parse(id).ok().map(Self::Credential),
+            "account" => AccountId::parse(id).ok().map(Self::Account),
+            _ => None,
+        }
+    }
+}
+
 /// Hears of changes.
 pub trait ChangeListener: Send + Sync {
     /// Another instance (or this one) changed something. Must be quick and must not block.
@@ -46,4 +69,25 @@ impl ChangeFeed for NoChangeFeed {
     async fn publish(&self, _change: Change) {}
 
     fn listen(&self, _listener: Arc<dyn ChangeListener>) {}
+}
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use super::*;
+    use crate::testing::SeededEntropy;
+
+    #[test]
+    fn a_change_is_read_as_it_was_written() {
+        let entropy = SeededEntropy::new(1);
+        for change in [
+            Change::DeviceSession(DeviceSessionId::random(&entropy)),
+            Change::Credential(ConnectionId::random(&entropy)),
+            Change::Account(AccountId::random(&entropy)),
+        ] {
+            assert_eq!(Change::from_message(&change.to_message()), Some(change));
+        }
+        for message in ["", "device", "device x", "other 0123", "credential 1\n"] {
+            assert_eq!(Change::from_message(message), None, "{message:?}");
+        }
+    }
 }

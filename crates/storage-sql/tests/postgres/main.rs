@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "tests")]
 
 mod database_clock;
+mod feed;
 mod server;
 mod support;
 
@@ -46,6 +47,14 @@ async fn opens_again_together_and_with_one_id() {
     let again = SqlStores::open(&url).await.expect("opens again");
     assert_eq!(again.cluster_id(&SeededEntropy::new(9)).await.expect("an id"), ids[0]);
     again.close().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_reach_other_instances() {
+    let Some(server) = Server::start().await else { return };
+    let url = server.new_schema().await;
+    feed::changes_reach_other_instances(&url).await;
     server.stop().await;
 }
 
