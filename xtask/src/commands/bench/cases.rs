@@ -30,6 +30,10 @@ pub(super) enum Measure {
     Ready,
     /// Size of the stripped program, in MB.
     ProgramSize,
+    /// A figure of the vault, taken by the example `figures` of the testkit, in this unit.
+    Vault(&'static str),
+    /// Resident memory of a Bowerbird with a million idle accounts, beyond that of one with a single account, in MB.
+    IdleAccounts,
 }
 
 /// Where load is sent.
@@ -110,9 +114,18 @@ impl Measure {
     /// Whether the figure depends on what else the machine does.
     fn is_of_speed(self) -> bool {
         match self {
-            Self::ThroughputRatio { .. } | Self::LatencyAdded { .. } | Self::CpuPerCall(_) | Self::Ready => true,
-            Self::IdleMemory | Self::LoadedMemory | Self::ProgramSize => false,
+            Self::ThroughputRatio { .. }
+            | Self::LatencyAdded { .. }
+            | Self::CpuPerCall(_)
+            | Self::Ready
+            | Self::Vault(_) => true,
+            Self::IdleMemory | Self::LoadedMemory | Self::ProgramSize | Self::IdleAccounts => false,
         }
+    }
+
+    /// Whether it takes minutes, or another program: left out of the short form unless it is named.
+    pub(super) fn is_long(self) -> bool {
+        matches!(self, Self::Vault(_) | Self::IdleAccounts)
     }
 
     /// The unit of the figure; empty for a ratio.
@@ -120,7 +133,8 @@ impl Measure {
         match self {
             Self::ThroughputRatio { .. } => "",
             Self::LatencyAdded { .. } | Self::CpuPerCall(_) | Self::Ready => "ms",
-            Self::IdleMemory | Self::LoadedMemory | Self::ProgramSize => "MB",
+            Self::IdleMemory | Self::LoadedMemory | Self::ProgramSize | Self::IdleAccounts => "MB",
+            Self::Vault(unit) => unit,
         }
     }
 }
@@ -176,6 +190,36 @@ pub(super) const CASES: &[Case] = &[
         bound: Some(Bound::AtMost(0.1)),
     },
     Case { name: "loaded-memory", title: "memory after the load", measure: Measure::LoadedMemory, bound: None },
+    Case {
+        name: "checkout-cached",
+        title: "checkout of a fresh token that was opened before",
+        measure: Measure::Vault("µs"),
+        bound: Some(Bound::AtMost(2.0)),
+    },
+    Case {
+        name: "checkout-cold",
+        title: "checkout of a fresh token from the row, SQLite",
+        measure: Measure::Vault("µs"),
+        bound: Some(Bound::AtMost(200.0)),
+    },
+    Case {
+        name: "refresh-throughput",
+        title: "refreshes a second, SQLite, every one durable",
+        measure: Measure::Vault("/s"),
+        bound: Some(Bound::AtLeast(2000.0)),
+    },
+    Case {
+        name: "due-growth",
+        title: "picking 1,000 due of a million, as a multiple of 10,000",
+        measure: Measure::Vault("×"),
+        bound: Some(Bound::AtMost(2.0)),
+    },
+    Case {
+        name: "idle-accounts",
+        title: "memory that a million idle accounts add",
+        measure: Measure::IdleAccounts,
+        bound: Some(Bound::AtMost(50.0)),
+    },
 ];
 
 #[cfg(test)]

@@ -86,7 +86,7 @@ impl Lab {
 
     /// Ends Bowerbird and starts it on the same database; how long it took until it was ready.
     pub(super) fn restart(&mut self) -> Result<Duration> {
-        drop(self.bowerbird.take());
+        self.stop();
         let mut command = Command::new(&self.program);
         command.arg("serve").current_dir(&self.folder).envs(self.environment.iter().cloned());
         let mut server = Server::start("bowerbird", &mut command, &self.folder.join("bowerbird.log"))?;
@@ -95,6 +95,16 @@ impl Lab {
         let took = server.wait_until(Duration::from_secs(10), Duration::from_micros(500), ready)?;
         self.bowerbird = Some(server);
         Ok(took)
+    }
+
+    /// Ends Bowerbird until the next [`Self::restart`].
+    pub(super) fn stop(&mut self) {
+        drop(self.bowerbird.take());
+    }
+
+    /// The file in which its accounts are.
+    pub(super) fn database(&self) -> PathBuf {
+        self.folder.join("data/bowerbird.sqlite")
     }
 
     /// One call to each target by hand, so that no figure is taken of an error page.

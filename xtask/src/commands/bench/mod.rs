@@ -2,6 +2,7 @@
 #![expect(clippy::cast_precision_loss, reason = "counts of requests and bytes are far below 2^52")]
 
 mod cases;
+mod figures;
 mod lab;
 mod process;
 mod report;
@@ -12,7 +13,8 @@ use crate::ui::Ui;
 use crate::workspace::Workspace;
 use crate::{exec, testnet::Testnet, tools};
 use anyhow::{Result, ensure};
-use cases::{CASES, Judgement};
+use cases::{CASES, Case, Judgement};
+use figures::Figures;
 use lab::Lab;
 use report::Report;
 use runner::Effort;
@@ -21,7 +23,7 @@ use std::path::PathBuf;
 /// What `bench` is asked.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Two short rounds instead of five long ones: enough to see a bound missed by far
+    /// Two short rounds instead of five long ones, and no case that takes minutes: enough to see a bound missed by far
     #[arg(long)]
     short: bool,
     /// Print the figures as JSON instead of a table
@@ -50,8 +52,9 @@ impl Arguments {
 
 /// Builds, starts, measures and reports; `false` when a bound was missed.
 pub(crate) fn run(ui: &Ui, workspace: &Workspace, arguments: &Arguments) -> Result<bool> {
-    let chosen = |name: &str| arguments.filter.is_empty() || arguments.filter.iter().any(|part| name.contains(part));
-    let cases: Vec<_> = CASES.iter().filter(|case| chosen(case.name)).collect();
+    let named = |name: &str| arguments.filter.iter().any(|part| name.contains(part));
+    let by_default = |case: &Case| arguments.filter.is_empty() && !(arguments.short && case.measure.is_long());
+    let cases: Vec<_> = CASES.iter().filter(|case| by_default(case) || named(case.name)).collect();
     ensure!(!cases.is_empty(), "no case is named so; `cargo xtask bench --list` names them");
     if arguments.list {
         report::list(ui, &cases);
@@ -68,12 +71,17 @@ pub(crate) fn run(ui: &Ui, workspace: &Workspace, arguments: &Arguments) -> Resu
     };
     build(ui, workspace, &["--package", "xtask", "--features", "reference"])?;
 
+    let figures = Figures::new(workspace)?;
+    if cases.iter().any(|case| case.measure.is_long()) {
+        build(ui, workspace, &["--package", "bowerbird-testkit", "--example", "figures"])?;
+    }
+
     let mut lab = Lab::open(ui, workspace, &testnet, program)?;
     let effort = if arguments.short { Effort::SHORT } else { Effort::LONG };
     let mut report = Report::new(arguments.short, arguments.judgement);
     for case in cases {
         let progress = ui.progress(case.title);
-        report.add(case, runner::measure(&mut lab, case, effort)?);
+        report.add(case, runner::measure(&mut lab, &figures, case, effort)?);
         progress.done(ui);
     }
     drop(lab);

@@ -1,6 +1,7 @@
 //! How each kind of figure is taken.
 
 use super::cases::{Case, Measure, Target};
+use super::figures::Figures;
 use super::lab::Lab;
 use super::process;
 use super::wrk::{self, Measured};
@@ -27,7 +28,7 @@ pub(super) struct Figure {
 }
 
 /// Takes the figure of a case.
-pub(super) fn measure(lab: &mut Lab, case: &Case, effort: Effort) -> Result<Figure> {
+pub(super) fn measure(lab: &mut Lab, figures: &Figures, case: &Case, effort: Effort) -> Result<Figure> {
     match case.measure {
         Measure::ThroughputRatio { ours, reference } => throughput_ratio(lab, effort, ours, reference),
         Measure::LatencyAdded { ours, reference } => latency_added(lab, effort, ours, reference),
@@ -35,6 +36,8 @@ pub(super) fn measure(lab: &mut Lab, case: &Case, effort: Effort) -> Result<Figu
         Measure::IdleMemory => idle_memory(lab),
         Measure::LoadedMemory => Ok(Figure { value: process::resident(lab.bowerbird()?)?, detail: String::new() }),
         Measure::Ready => ready(lab),
+        Measure::Vault(_) => figures.measure(case.name),
+        Measure::IdleAccounts => idle_accounts(lab, figures),
         Measure::ProgramSize => {
             let bytes = std::fs::metadata(&lab.program)?.len();
             Ok(Figure { value: bytes as f64 / 1e6, detail: format!("{bytes} bytes") })
@@ -86,6 +89,21 @@ fn idle_memory(lab: &mut Lab) -> Result<Figure> {
     lab.restart()?;
     interrupt::sleep(Duration::from_secs(2))?;
     Ok(Figure { value: process::resident(lab.bowerbird()?)?, detail: "two seconds after a start".to_owned() })
+}
+
+/// The same database before and after it is filled, each time on a fresh start with time for a first sweep.
+fn idle_accounts(lab: &mut Lab, figures: &Figures) -> Result<Figure> {
+    const ACCOUNTS: u32 = 1_000_000;
+    let settled = |lab: &mut Lab| {
+        lab.restart()?;
+        interrupt::sleep(Duration::from_secs(15))?;
+        process::resident(lab.bowerbird()?)
+    };
+    let one = settled(lab)?;
+    lab.stop();
+    figures.fill(&lab.database(), ACCOUNTS)?;
+    let many = settled(lab)?;
+    Ok(Figure { value: many - one, detail: format!("{many:.1} MB with {ACCOUNTS} more accounts, {one:.1} MB without") })
 }
 
 fn ready(lab: &mut Lab) -> Result<Figure> {
