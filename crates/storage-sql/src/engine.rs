@@ -140,7 +140,9 @@ impl Engine {
             }
             Self::Sqlite(engine) => {
                 engine
-                    .write(urgency, move |mut connection| Box::pin(async move { connection.execute(statement).await }))
+                    .write_one(urgency, move |mut connection| {
+                        Box::pin(async move { connection.execute(statement).await })
+                    })
                     .await
             }
         }
@@ -155,7 +157,9 @@ impl Engine {
             }
             Self::Sqlite(engine) => {
                 engine
-                    .write(Urgency::Now, move |mut connection| Box::pin(async move { connection.row(statement).await }))
+                    .write_one(Urgency::Now, move |mut connection| {
+                        Box::pin(async move { connection.row(statement).await })
+                    })
                     .await
             }
         }

@@ -18,7 +18,7 @@ use sqlx::{ConnectOptions as _, Connection as _};
 
 pub(crate) use self::file::for_owner;
 use self::health::Health;
-use self::writer::Writer;
+use self::writer::{Extent, Writer};
 use crate::engine::{Connection, Urgency};
 use crate::failure::{store_error, unavailable};
 use crate::open_error::OpenError;
@@ -62,7 +62,17 @@ impl SqliteEngine {
         F: for<'c> FnOnce(Connection<'c>) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
     {
         self.health.check()?;
-        self.health.note(self.writer.write(urgency, job).await)
+        self.health.note(self.writer.write(urgency, Extent::Several, job).await)
+    }
+
+    /// The same for a job that runs one statement and nothing else: that undoes itself when it fails.
+    pub(crate) async fn write_one<T, F>(&self, urgency: Urgency, job: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(Connection<'c>) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
+    {
+        self.health.check()?;
+        self.health.note(self.writer.write(urgency, Extent::OneStatement, job).await)
     }
 
     /// Looks at what a read gave: damage is most often met there.

@@ -136,7 +136,11 @@ impl Vault {
         let mut rounds = 0;
         while rounds < ROUNDS {
             let epoch = self.0.opened.epoch();
-            let record = self.0.credentials.find(connection).await?.ok_or(CheckoutError::NotFound)?;
+            let found = self.0.credentials.find_with_key(connection).await?;
+            let (record, key) = found.ok_or(CheckoutError::NotFound)?;
+            if let Some(key) = key {
+                self.0.data_keys.offer(key).await;
+            }
             let look = Look { vault: self, record, epoch, than, now: self.0.clock.now() };
             self.0.uses.note(&look.record, look.now);
             match look.next_step() {

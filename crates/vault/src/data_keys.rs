@@ -93,6 +93,16 @@ impl DataKeys {
         self.unwrap(wrapped).await
     }
 
+    /// Takes a key that was read beside something else. One that does not open is left for [`Self::for_opening`] to
+    /// complain about.
+    pub(crate) async fn offer(&self, wrapped: WrappedDataKey) {
+        if !self.opened.contains_key(&wrapped.account)
+            && let Err(error) = self.unwrap(wrapped).await
+        {
+            tracing::debug!(error = &error as &dyn std::error::Error, "a data key did not open");
+        }
+    }
+
     /// The key to seal a new grant with, made if the account has none.
     ///
     /// Always asks the store: a key that is only remembered may be gone from it (the account was removed and came

@@ -9,12 +9,25 @@ use crate::ports::{BegunRefresh, Cas, CredentialStore, DueCredential, DuePlace, 
 use crate::refresh::QUIET_SECONDS;
 use crate::{
     ConnectionId, CredentialRecord, CredentialState, Generation, NeedsReauth, Schedule, SealedTokens, Timestamp,
+    WrappedDataKey,
 };
 
 #[async_trait]
 impl CredentialStore for MemoryStores {
     async fn find(&self, connection: ConnectionId) -> Result<Option<CredentialRecord>, StoreError> {
         Ok(self.tables().credentials.get(&connection).cloned())
+    }
+
+    async fn find_with_key(
+        &self,
+        connection: ConnectionId,
+    ) -> Result<Option<(CredentialRecord, Option<WrappedDataKey>)>, StoreError> {
+        let tables = self.tables();
+        let record = tables.credentials.get(&connection).cloned();
+        Ok(record.map(|record| {
+            let key = tables.data_keys.get(&record.account).cloned();
+            (record, key)
+        }))
     }
 
     async fn replace(&self, record: &CredentialRecord, seen: Option<Generation>) -> Result<Cas, StoreError> {

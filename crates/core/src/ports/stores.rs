@@ -143,6 +143,14 @@ pub struct DueCredential {
 pub trait CredentialStore: Send + Sync {
     /// Reads the row.
     async fn find(&self, connection: ConnectionId) -> Result<Option<CredentialRecord>, StoreError>;
+    /// Reads the row, and with it the data key that it is sealed with where that costs no second question. No key means
+    /// that none was looked for: [`DataKeyStore::find`] decides.
+    async fn find_with_key(
+        &self,
+        connection: ConnectionId,
+    ) -> Result<Option<(CredentialRecord, Option<WrappedDataKey>)>, StoreError> {
+        Ok(self.find(connection).await?.map(|record| (record, None)))
+    }
     /// Writes a new grant (a login). `seen` is the generation of the row it replaces, None when there must be none;
     /// the record's own generation must be higher ([`StoreError::Refused`] otherwise, and when the connection is gone).
     async fn replace(&self, record: &CredentialRecord, seen: Option<Generation>) -> Result<Cas, StoreError>;

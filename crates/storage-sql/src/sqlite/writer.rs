@@ -1,8 +1,8 @@
 //! The one writer: a task that owns the connection and commits what is queued together (group commit).
 //!
 //! An fsync costs milliseconds and a statement microseconds, so whoever comes while a commit is under way shares the
-//! next one. Each job has a savepoint of its own: its failure undoes it alone. A caller that gives up does not stop its
-//! job, so a write is never cut in the middle.
+//! next one. A job that fails is undone alone: one of several statements has a savepoint of its own, and a single
+//! statement undoes itself. A caller that gives up does not stop its job, so a write is never cut in the middle.
 
 use std::sync::Arc;
 
@@ -29,6 +29,25 @@ pub(super) struct Writer {
     orders: mpsc::Sender<Order>,
 }
 
+/// What a job does, which decides how it is undone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// One statement. Two round trips to the connection's thread are saved, which is more than such a job costs itself.
+    OneStatement,
+    /// Several, with a savepoint before them.
+    Several,
+}
+
+/// How a job ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    Well,
+    /// It was refused, which leaves the transaction as it was.
+    Refused,
+    /// It failed otherwise (disk full, I/O), and SQLite may have ended the whole transaction.
+    Failed,
+}
+
 /// What is done between commits.
 enum Order {
     Checkpoint(oneshot::Sender<Result<(), StoreError>>),
@@ -46,7 +65,7 @@ impl Writer {
         Self { urgent, quiet, orders }
     }
 
-    pub(super) async fn write<T, F>(&self, urgency: Urgency, job: F) -> Result<T, StoreError>
+    pub(super) async fn write<T, F>(&self, urgency: Urgency, extent: Extent, job: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: for<'c> FnOnce(Connection<'c>) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
@@ -56,7 +75,7 @@ impl Writer {
             Urgency::Now => &self.urgent,
             Urgency::WhenQuiet => &self.quiet,
         };
-        let queued = queue.send(Box::new(QueuedJob { job: Some(job), outcome: None, answer })).await;
+        let queued = queue.send(Box::new(QueuedJob { job: Some(job), extent, outcome: None, answer })).await;
         queued.map_err(|_| closed())?;
         answered.await.unwrap_or_else(|_| Err(closed()))
     }
@@ -78,14 +97,17 @@ impl Writer {
 
 /// A job in the queue, with its result's type hidden.
 trait Job: Send {
-    /// Runs it; false when it failed and must be undone.
-    fn run<'c>(&'c mut self, connection: Connection<'c>) -> BoxFuture<'c, bool>;
+    /// What it does.
+    fn extent(&self) -> Extent;
+    /// Runs it.
+    fn run<'c>(&'c mut self, connection: Connection<'c>) -> BoxFuture<'c, Ended>;
     /// Tells the caller, once the commit is made or has failed.
     fn answer(self: Box<Self>, committed: Result<(), StoreError>);
 }
 
 struct QueuedJob<T, F> {
     job: Option<F>,
+    extent: Extent,
     outcome: Option<Result<T, StoreError>>,
     answer: oneshot::Sender<Result<T, StoreError>>,
 }
@@ -95,13 +117,21 @@ where
     T: Send + 'static,
     F: for<'c> FnOnce(Connection<'c>) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
 {
-    fn run<'c>(&'c mut self, connection: Connection<'c>) -> BoxFuture<'c, bool> {
+    fn extent(&self) -> Extent {
+        self.extent
+    }
+
+    fn run<'c>(&'c mut self, connection: Connection<'c>) -> BoxFuture<'c, Ended> {
         Box::pin(async move {
-            let Some(job) = self.job.take() else { return false };
+            let Some(job) = self.job.take() else { return Ended::Failed };
             let outcome = job(connection).await;
-            let keep = outcome.is_ok();
+            let ended = match &outcome {
+                Ok(_) => Ended::Well,
+                Err(StoreError::Refused(_)) => Ended::Refused,
+                Err(_) => Ended::Failed,
+            };
             self.outcome = Some(outcome);
-            keep
+            ended
         })
     }
 
@@ -212,14 +242,25 @@ async fn run_all(connection: &mut SqliteConnection, batch: &mut [Box<dyn Job>]) 
     // Takes the write lock at once, so that no statement in between can fail for want of it.
     control(connection, "BEGIN IMMEDIATE").await?;
     for job in batch {
-        control(connection, "SAVEPOINT job").await?;
-        let keep = job.run(Connection::Sqlite(connection)).await;
-        // When SQLite had to end the whole transaction (disk full), the savepoint is gone and this fails, as it must:
-        // the jobs before this one are undone too, and must not be told otherwise.
-        if !keep {
-            control(connection, "ROLLBACK TO job").await?;
+        match job.extent() {
+            // A refusal undoes the statement and nothing else. After anything worse nobody knows whether there is a
+            // transaction still, so that what follows might be committed by itself.
+            Extent::OneStatement => {
+                if job.run(Connection::Sqlite(connection)).await == Ended::Failed {
+                    return Err(sqlx::Error::Protocol("a write of the same commit failed".to_owned()));
+                }
+            }
+            Extent::Several => {
+                control(connection, "SAVEPOINT job").await?;
+                let ended = job.run(Connection::Sqlite(connection)).await;
+                // When SQLite had to end the whole transaction (disk full), the savepoint is gone and this fails, as it
+                // must: the jobs before this one are undone too, and must not be told otherwise.
+                if ended != Ended::Well {
+                    control(connection, "ROLLBACK TO job").await?;
+                }
+                control(connection, "RELEASE job").await?;
+            }
         }
-        control(connection, "RELEASE job").await?;
     }
     control(connection, "COMMIT").await
 }

@@ -7,7 +7,7 @@ use bowerbird_core::ports::{BegunRefresh, Cas, CredentialStore, DueCredential, D
 use bowerbird_core::refresh::QUIET_SECONDS;
 use bowerbird_core::{
     AccountId, ConnectionId, CredentialRecord, CredentialState, Generation, NeedsReauth, RefreshClass, Schedule,
-    SealedFields, SealedTokens, Timestamp,
+    SealedFields, SealedTokens, Timestamp, WrappedDataKey,
 };
 
 use self::state::{StateColumns, read_reason, read_state};
@@ -71,6 +71,21 @@ impl CredentialStore for Engine {
         let sql = concat!("SELECT ", columns!(), " FROM credentials WHERE connection_id = $1");
         let row = self.row(Statement::new(sql).with(connection)).await?;
         row.as_ref().map(|row| read(row, CURRENT)).transpose()
+    }
+
+    async fn find_with_key(
+        &self,
+        connection: ConnectionId,
+    ) -> Result<Option<(CredentialRecord, Option<WrappedDataKey>)>, StoreError> {
+        let sql = concat!(
+            "SELECT ",
+            columns!(),
+            ", kek_id, wrapped FROM credentials LEFT JOIN \
+             (SELECT account_id AS key_account_id, kek_id, wrapped FROM data_keys) AS keys \
+             ON key_account_id = account_id WHERE connection_id = $1"
+        );
+        let row = self.row(Statement::new(sql).with(connection)).await?;
+        row.as_ref().map(|row| Ok((read(row, CURRENT)?, read_key(row)?))).transpose()
     }
 
     async fn replace(&self, record: &CredentialRecord, seen: Option<Generation>) -> Result<Cas, StoreError> {
@@ -291,6 +306,16 @@ fn with_tokens(statement: Statement, tokens: &SealedTokens) -> Statement {
 }
 
 /// Reads a row with the state out of the given columns.
+/// The data key beside a credential.
+fn read_key(row: &Row) -> Result<Option<WrappedDataKey>, StoreError> {
+    let key = row.of("data_keys");
+    let (Some(kek_id), Some(wrapped)) = (key.optional_text("kek_id")?, key.optional_bytes("wrapped")?) else {
+        return Ok(None);
+    };
+    let account = row.of(TABLE).parsed("account_id", AccountId::parse)?;
+    Ok(Some(WrappedDataKey { account, kek_id, wrapped }))
+}
+
 fn read(row: &Row, state: [&'static str; 3]) -> Result<CredentialRecord, StoreError> {
     let row: RowOf<'_> = row.of(TABLE);
     Ok(CredentialRecord {

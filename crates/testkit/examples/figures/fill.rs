@@ -40,7 +40,8 @@ const STEPS: [&str; 6] = [
 pub(crate) async fn fill(path: &Path, accounts: u64) {
     let database = SqlStores::open(&format!("sqlite:{}", path.display())).await.expect("opens");
     database.close().await;
-    let options = SqliteConnectOptions::new().filename(path).pragma("synchronous", "OFF").pragma("cache_size", "-400000");
+    let options =
+        SqliteConnectOptions::new().filename(path).pragma("synchronous", "OFF").pragma("cache_size", "-400000");
     let mut connection = SqliteConnection::connect_with(&options).await.expect("connects");
     let now = bowerbird_core::ports::Clock::now(&bowerbird_net::SystemClock::new()).as_millis();
     for step in STEPS {

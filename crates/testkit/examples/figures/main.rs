@@ -29,7 +29,8 @@ async fn main() {
     let folder = PathBuf::from(arguments.next().expect("usage: figures FOLDER NAME…"));
     let mut arguments: Vec<String> = arguments.collect();
     if arguments.first().is_some_and(|name| name == "fill") {
-        let accounts = arguments.pop().and_then(|count| count.parse().ok()).expect("usage: figures DATABASE fill COUNT");
+        let accounts =
+            arguments.pop().and_then(|count| count.parse().ok()).expect("usage: figures DATABASE fill COUNT");
         fill::fill(&folder, accounts).await;
         return;
     }

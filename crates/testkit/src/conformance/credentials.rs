@@ -3,6 +3,7 @@
 use bowerbird_core::ports::{Cas, DueCredential, Stores};
 use bowerbird_core::{
     CredentialRecord, CredentialState, Generation, NeedsReauth, RefreshClass, Schedule, SealedFields, SealedTokens,
+    WrappedDataKey,
 };
 
 use super::fixtures::{
@@ -46,6 +47,22 @@ pub async fn every_field_and_state_comes_back(stores: Stores) {
         }
     }
     assert_eq!(stores.credentials.find(connection_id(2)).await.unwrap(), None);
+}
+
+/// A data key that is read beside the row is the one of its account, or none is.
+pub async fn a_key_beside_the_row_is_its_accounts(stores: Stores) {
+    let (first, second) = (granted(&stores, 1).await, granted(&stores, 2).await);
+    let made = |account, byte| WrappedDataKey { account, kek_id: "k1".to_owned(), wrapped: vec![byte; 72] };
+    let (record, key) = stores.credentials.find_with_key(first.connection).await.unwrap().unwrap();
+    assert_eq!((record, key), (first.clone(), None));
+    stores.data_keys.ensure(&made(second.account, 2)).await.unwrap();
+    let (_, key) = stores.credentials.find_with_key(first.connection).await.unwrap().unwrap();
+    assert_eq!(key, None);
+    let own = stores.data_keys.ensure(&made(first.account, 1)).await.unwrap();
+    let (record, key) = stores.credentials.find_with_key(first.connection).await.unwrap().unwrap();
+    assert_eq!(record, first);
+    assert!(key.is_none_or(|key| key == own));
+    assert_eq!(stores.credentials.find_with_key(connection_id(3)).await.unwrap(), None);
 }
 
 /// Of many first grants for one connection one is stored; the others are told so.

@@ -50,6 +50,7 @@ macro_rules! conformance_properties {
             }
             credentials {
                 every_field_and_state_comes_back,
+                a_key_beside_the_row_is_its_accounts,
                 a_first_grant_is_added_once,
                 a_grant_replaces_only_what_was_seen,
                 a_grant_needs_its_own_connection,

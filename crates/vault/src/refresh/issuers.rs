@@ -97,6 +97,13 @@ impl Issuers {
         Some(Permits { _issuer: at_issuer, _all: all })
     }
 
+    /// A place for a caller, if nobody has to be waited for.
+    pub(crate) fn at_once(&self, issuer: &Issuer) -> Option<Permits> {
+        let at_issuer = Arc::clone(&issuer.in_flight).try_acquire_owned().ok()?;
+        let all = Arc::clone(&self.in_flight).try_acquire_owned().ok()?;
+        Some(Permits { _issuer: at_issuer, _all: all })
+    }
+
     /// A place for a sweep: never the last ones, never at an issuer that is left alone, and not faster than agreed.
     pub(crate) fn for_sweep(&self, issuer: &Issuer, now: Duration) -> Option<Permits> {
         let spare = |semaphore: &Semaphore, total: usize, left: usize| {
