@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bowerbird_core::ports::{Change, ChangeFeed, ChangeListener};
+use bowerbird_core::ports::{Change, ChangeFeed, ChangeListener, ChangeListeners};
 use futures_util::StreamExt as _;
-use parking_lot::RwLock;
 use redis::RedisResult;
 use tokio::task::AbortHandle;
 
@@ -26,24 +25,13 @@ const LONGEST_WAIT: Duration = Duration::from_secs(2);
 pub struct RedisFeed {
     link: Link,
     channel: String,
-    listeners: Arc<Listeners>,
+    listeners: Arc<ChangeListeners>,
     hearing: AbortHandle,
-}
-
-#[derive(Default)]
-struct Listeners(RwLock<Vec<Arc<dyn ChangeListener>>>);
-
-impl Listeners {
-    fn each(&self, tell: impl Fn(&Arc<dyn ChangeListener>)) {
-        for listener in &*self.0.read() {
-            tell(listener);
-        }
-    }
 }
 
 impl RedisFeed {
     pub(crate) fn start(address: Address, roots: Roots, link: Link, channel: String) -> Result<Self, OpenError> {
-        let listeners = Arc::new(Listeners::default());
+        let listeners = Arc::new(ChangeListeners::default());
         let ear = Ear { address, roots, channel: channel.clone(), listeners: Arc::clone(&listeners) };
         let runtime = tokio::runtime::Handle::try_current().map_err(|_| OpenError::NoRuntime)?;
         let hearing = runtime.spawn(ear.hear()).abort_handle();
@@ -64,7 +52,7 @@ impl ChangeFeed for RedisFeed {
     }
 
     fn listen(&self, listener: Arc<dyn ChangeListener>) {
-        self.listeners.0.write().push(listener);
+        self.listeners.add(listener);
     }
 }
 
@@ -72,7 +60,7 @@ struct Ear {
     address: Address,
     roots: Roots,
     channel: String,
-    listeners: Arc<Listeners>,
+    listeners: Arc<ChangeListeners>,
 }
 
 impl Ear {
@@ -100,21 +88,13 @@ impl Ear {
         let (mut sink, mut messages) = in_time(connecting).await?.split();
         *wait = FIRST_WAIT;
         // From here on nothing is missed; whatever was said before may have been.
-        self.listeners.each(|listener| listener.missed());
+        self.listeners.missed();
         loop {
             match tokio::time::timeout(PING, messages.next()).await {
-                Ok(Some(message)) => self.tell(message.get_payload_bytes()),
+                Ok(Some(message)) => self.listeners.tell(message.get_payload_bytes()),
                 Ok(None) => return Ok(()),
                 Err(_) => in_time(sink.ping::<redis::Value>()).await.map(drop)?,
             }
-        }
-    }
-
-    fn tell(&self, payload: &[u8]) {
-        match std::str::from_utf8(payload).ok().and_then(Change::from_message) {
-            Some(change) => self.listeners.each(|listener| listener.changed(&change)),
-            // From a later version, perhaps: its meaning is unknown, so every copy goes.
-            None => self.listeners.each(|listener| listener.missed()),
         }
     }
 }

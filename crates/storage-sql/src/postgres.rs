@@ -1,5 +1,6 @@
 //! PostgreSQL: the pool and its checks.
 
+mod device_log;
 mod feed;
 
 use std::str::FromStr;

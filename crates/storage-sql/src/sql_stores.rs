@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bowerbird_core::ports::{StoreError, Stores};
+use bowerbird_core::ports::{DeviceChangeLog, StoreError, Stores};
 
 use crate::database_url::DatabaseUrl;
 use crate::engine::{Engine, LeaseClock};
@@ -87,6 +87,14 @@ impl SqlStores {
         match &*self.engine {
             Engine::Sqlite(_) => None,
             Engine::Postgres(engine) => Some(PostgresFeed::start(engine.pool().clone(), cluster_id)),
+        }
+    }
+
+    /// The log of changed device sessions; None for SQLite, which one instance uses.
+    pub fn device_log(&self) -> Option<Arc<dyn DeviceChangeLog>> {
+        match &*self.engine {
+            Engine::Sqlite(_) => None,
+            Engine::Postgres(_) => Some(self.engine.clone()),
         }
     }
 

@@ -3,10 +3,12 @@
 
 mod changes;
 mod clock;
+mod device_log;
 mod dns;
 mod entropy;
 mod http;
 mod keys;
+mod listeners;
 mod observer;
 mod refresher;
 mod shared_tier;
@@ -15,10 +17,12 @@ mod stores;
 
 pub use changes::{Change, ChangeFeed, ChangeListener, NoChangeFeed};
 pub use clock::Clock;
+pub use device_log::{DeviceChangeLog, DeviceChanges};
 pub use dns::{Dns, DnsError};
 pub use entropy::Entropy;
 pub use http::{BoxError, HttpClient, HttpError, HttpFault, Purpose, Sent, StreamBody, full_body};
 pub use keys::{KeyEncryptionKey, KeyProvider, KeyProviderError};
+pub use listeners::ChangeListeners;
 pub use observer::{AccountEvent, AccountEventKind, NoObserver, Observer, RefreshResult};
 pub use refresher::{GrantFacts, PreparedRefresh, RefreshOutcome, RefreshRefusal, RefreshedTokens, Refresher};
 pub use shared_tier::{BucketVerdict, RateBuckets, SharedCache};

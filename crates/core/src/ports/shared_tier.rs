@@ -12,7 +12,8 @@ pub trait SharedCache: Send + Sync {
     async fn get(&self, key: &str) -> Option<Vec<u8>>;
     /// Keeps a value for a while.
     async fn put(&self, key: &str, value: &[u8], time_to_live: Duration);
-    /// Drops a value. True when the tier confirmed it: only then do other instances surely not find it any more.
+    /// Drops a value. True when the tier confirmed it. Nothing correct may hang from that: a copy may be put back by
+    /// somebody who read it before, and a tier that was restarted may remember it.
     async fn remove(&self, key: &str) -> bool;
 }
 

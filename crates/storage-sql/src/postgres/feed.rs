@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bowerbird_core::ports::{Change, ChangeFeed, ChangeListener};
-use parking_lot::RwLock;
+use bowerbird_core::ports::{Change, ChangeFeed, ChangeListener, ChangeListeners};
 use sqlx::postgres::{PgListener, PgPool};
 use tokio::task::AbortHandle;
 
@@ -20,16 +19,14 @@ const TELLING: Duration = Duration::from_millis(500);
 pub struct PostgresFeed {
     pool: PgPool,
     channel: String,
-    listeners: Arc<Listeners>,
+    listeners: Arc<ChangeListeners>,
     hearing: AbortHandle,
 }
-
-type Listeners = RwLock<Vec<Arc<dyn ChangeListener>>>;
 
 impl PostgresFeed {
     pub(crate) fn start(pool: PgPool, cluster_id: &str) -> Self {
         let channel = format!("bowerbird_{cluster_id}");
-        let listeners = Arc::new(Listeners::default());
+        let listeners = Arc::new(ChangeListeners::default());
         let hearing = tokio::spawn(hear(pool.clone(), channel.clone(), Arc::clone(&listeners))).abort_handle();
         Self { pool, channel, listeners, hearing }
     }
@@ -54,12 +51,12 @@ impl ChangeFeed for PostgresFeed {
     }
 
     fn listen(&self, listener: Arc<dyn ChangeListener>) {
-        self.listeners.write().push(listener);
+        self.listeners.add(listener);
     }
 }
 
 /// Hears until aborted, or until the pool is closed.
-async fn hear(pool: PgPool, channel: String, listeners: Arc<Listeners>) {
+async fn hear(pool: PgPool, channel: String, listeners: Arc<ChangeListeners>) {
     let mut wait = FIRST_WAIT;
     while !pool.is_closed() {
         match connected(&pool, &channel, &listeners, &mut wait).await {
@@ -72,27 +69,18 @@ async fn hear(pool: PgPool, channel: String, listeners: Arc<Listeners>) {
     }
 }
 
-async fn connected(pool: &PgPool, channel: &str, listeners: &Listeners, wait: &mut Duration) -> sqlx::Result<()> {
+async fn connected(pool: &PgPool, channel: &str, listeners: &ChangeListeners, wait: &mut Duration) -> sqlx::Result<()> {
     let mut listener = PgListener::connect_with(pool).await?;
     // Reconnecting is done here, so that what was missed is told.
     listener.eager_reconnect(false);
     listener.listen(channel).await?;
     *wait = FIRST_WAIT;
     // From here on nothing is missed; whatever was said before may have been.
-    each(listeners, |listener| listener.missed());
+    listeners.missed();
     while let Some(notification) = listener.try_recv().await? {
-        match Change::from_message(notification.payload()) {
-            Some(change) => each(listeners, |listener| listener.changed(&change)),
-            None => each(listeners, |listener| listener.missed()),
-        }
+        listeners.tell(notification.payload().as_bytes());
     }
     Ok(())
-}
-
-fn each(listeners: &Listeners, tell: impl Fn(&Arc<dyn ChangeListener>)) {
-    for listener in &*listeners.read() {
-        tell(listener);
-    }
 }
 
 impl std::fmt::Debug for PostgresFeed {

@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "tests")]
 
 mod database_clock;
+mod device_log;
 mod feed;
 mod server;
 mod support;
@@ -55,6 +56,14 @@ async fn changes_reach_other_instances() {
     let Some(server) = Server::start().await else { return };
     let url = server.new_schema().await;
     feed::changes_reach_other_instances(&url).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_of_device_sessions() {
+    let Some(server) = Server::start().await else { return };
+    device_log::says_what_a_copy_must_not_outlive(&server.new_schema().await).await;
+    device_log::shows_changes_in_their_order(&server.new_schema().await).await;
     server.stop().await;
 }
 
