@@ -4,14 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bowerbird_atproto::{AllowedServices, Atproto, AtprotoConfig, AtprotoPorts, ProxyPolicyConfig, ResolverMode};
-use bowerbird_core::ports::{Clock, Entropy, NoSpill, SpillStore, Stores};
+use bowerbird_core::ports::{Clock, Entropy, KeyProvider, NoSpill, SpillStore, Stores};
 use bowerbird_net::{NetClient, NetConfig, OsEntropy, SystemClock};
 use bowerbird_oauth::TransportPolicy;
-use bowerbird_server::SharedTier;
+use bowerbird_server::{SharedTier, SnapshotTier};
 use bowerbird_storage_file::{FileSpill, SPILL_BYTES};
 use bowerbird_storage_redis::RedisTier;
 use bowerbird_storage_sql::SqlStores;
-use bowerbird_vault::{VaultConfig, VaultSurroundings};
+use bowerbird_vault::{SnapshotSeal, VaultConfig, VaultSurroundings};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
@@ -66,7 +66,9 @@ async fn put_together(
     // Makes a file, so not before everything that may refuse the configuration.
     let spill = spill(settings)?;
     let redis = redis(loaded, &cluster_id, &clock)?;
-    let shared = shared_tier(redis.as_ref(), &database, &cluster_id);
+    let keys: Arc<dyn KeyProvider> = Arc::new(keys);
+    let seal = SnapshotSeal::new(&cluster_id, Arc::clone(&keys), Arc::clone(&entropy));
+    let shared = shared_tier(redis.as_ref(), &database, &cluster_id, seal);
     let stores = database.stores();
     let atproto_config = AtprotoConfig {
         base_url: settings.base_url.clone(),
@@ -105,7 +107,7 @@ async fn put_together(
         clock: Arc::clone(&clock),
         entropy: Arc::clone(&entropy),
         stores: stores.clone(),
-        keys: Arc::new(keys),
+        keys,
         surroundings: VaultSurroundings { spill, changes: Arc::clone(&shared.changes), ..VaultSurroundings::default() },
     };
     let atproto = Atproto::new(atproto_config, ports).map_err(configuration)?;
@@ -136,13 +138,15 @@ fn redis(loaded: &Loaded, cluster_id: &str, clock: &Arc<dyn Clock>) -> Result<Op
     RedisTier::open(url, cluster_id, roots.as_deref(), Arc::clone(clock)).map(Some).map_err(configuration)
 }
 
-fn shared_tier(redis: Option<&RedisTier>, database: &SqlStores, cluster_id: &str) -> SharedTier {
+fn shared_tier(redis: Option<&RedisTier>, database: &SqlStores, cluster_id: &str, seal: SnapshotSeal) -> SharedTier {
+    let alone = SharedTier { device_log: database.device_log(), ..SharedTier::default() };
     if let Some(redis) = redis {
-        return SharedTier { changes: redis.feed(), buckets: Some(Arc::new(redis.clone())) };
+        let snapshots = Some(SnapshotTier { cache: Arc::new(redis.clone()), seal });
+        return SharedTier { changes: redis.feed(), buckets: Some(Arc::new(redis.clone())), snapshots, ..alone };
     }
     match database.change_feed(cluster_id) {
-        Some(feed) => SharedTier { changes: Arc::new(feed), ..SharedTier::default() },
-        None => SharedTier::default(),
+        Some(feed) => SharedTier { changes: Arc::new(feed), ..alone },
+        None => alone,
     }
 }
 

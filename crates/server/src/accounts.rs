@@ -1,18 +1,24 @@
-//! Accounts as handlers see them: by name, from a bounded cache.
+//! Accounts as handlers see them: by name, from a bounded cache, then from the shared tier, then from the database.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bowerbird_core::ports::{AccountStore, StoreError};
+use bowerbird_core::ports::{AccountStore, Change, ChangeFeed, ChangeListener, Clock, StoreError};
 use bowerbird_core::{Account, AccountId, Did, Profile};
 
 use crate::device_sessions::LiveDevice;
 use crate::error::ApiError;
+use crate::shared_tier::SharedTier;
+use crate::snapshots::Snapshots;
 
 const CACHED: u64 = 50_000;
-/// How old a cached account may be: another instance may have seen a login with a new handle or server.
+/// How old an account may be, here and in the shared tier together: another instance may have seen a login with a new
+/// handle or server, and a copy of before may be put into the tier after that. News make that a moment; this holds also
+/// when none arrive. Whether somebody is signed in is never decided by an account.
 const FRESH: Duration = Duration::from_secs(30);
+/// By how much the clocks of two instances may differ; copies from further ahead are not used.
+const CLOCKS: Duration = Duration::from_secs(5);
 
 /// The accounts. Cheap to clone.
 #[derive(Clone)]
@@ -20,29 +26,63 @@ pub(crate) struct Accounts(Arc<Shared>);
 
 struct Shared {
     store: Arc<dyn AccountStore>,
-    cache: moka::sync::Cache<AccountId, Arc<Account>>,
+    clock: Arc<dyn Clock>,
+    changes_feed: Arc<dyn ChangeFeed>,
+    snapshots: Snapshots,
+    cache: moka::sync::Cache<AccountId, Kept>,
     changes: AtomicU64,
 }
 
+#[derive(Clone)]
+struct Kept {
+    account: Arc<Account>,
+    /// By the monotonic clock.
+    until: Duration,
+}
+
 impl Accounts {
-    pub(crate) fn new(store: Arc<dyn AccountStore>) -> Self {
+    pub(crate) fn new(store: Arc<dyn AccountStore>, clock: Arc<dyn Clock>, tier: &SharedTier) -> Self {
         let cache = moka::sync::Cache::builder().max_capacity(CACHED).time_to_live(FRESH).build();
-        Self(Arc::new(Shared { store, cache, changes: AtomicU64::new(0) }))
+        let snapshots = Snapshots::new(tier.snapshots.clone());
+        let changes_feed = Arc::clone(&tier.changes);
+        let shared = Arc::new(Shared { store, clock, changes_feed, snapshots, cache, changes: AtomicU64::new(0) });
+        shared.changes_feed.listen(Arc::new(News(Arc::downgrade(&shared))));
+        Self(shared)
     }
 
     /// Finds by name.
     pub(crate) async fn find(&self, id: AccountId) -> Result<Option<Arc<Account>>, StoreError> {
-        if let Some(account) = self.0.cache.get(&id) {
-            return Ok(Some(account));
+        let begun = self.0.clock.monotonic();
+        if let Some(kept) = self.0.cache.get(&id).filter(|kept| begun < kept.until) {
+            return Ok(Some(kept.account));
         }
         let changes = self.0.changes.load(Ordering::SeqCst);
-        let Some(account) = self.0.store.find(id).await?.map(Arc::new) else { return Ok(None) };
-        self.0.cache.insert(id, Arc::clone(&account));
+        if let Some((account, age)) = self.shared(id).await {
+            return Ok(Some(self.remember(account, begun + FRESH.saturating_sub(age), changes)));
+        }
+        let read_at = self.0.clock.now();
+        let Some(account) = self.0.store.find(id).await? else { return Ok(None) };
+        self.0.snapshots.keep_account(&account, read_at, FRESH).await;
+        Ok(Some(self.remember(account, begun + FRESH, changes)))
+    }
+
+    /// The copy of another instance and its age, while it is fresh.
+    async fn shared(&self, id: AccountId) -> Option<(Account, Duration)> {
+        let (account, read_at) = self.0.snapshots.account(id).await?;
+        let age = self.0.clock.now().millis_since(read_at);
+        let ahead = i64::try_from(CLOCKS.as_millis()).unwrap_or(0);
+        let age = if age >= -ahead { Duration::from_millis(age.max(0).unsigned_abs()) } else { return None };
+        (age < FRESH).then_some((account, age))
+    }
+
+    fn remember(&self, account: Account, until: Duration, changes: u64) -> Arc<Account> {
+        let (id, account) = (account.id, Arc::new(account));
+        self.0.cache.insert(id, Kept { account: Arc::clone(&account), until });
         // As for device sessions: what was read before a change must not stay behind it.
         if self.0.changes.load(Ordering::SeqCst) != changes {
             self.0.cache.invalidate(&id);
         }
-        Ok(Some(account))
+        account
     }
 
     /// The active account of a device.
@@ -81,13 +121,39 @@ impl Accounts {
     /// Stores a profile.
     pub(crate) async fn set_profile(&self, id: AccountId, profile: &Profile) -> Result<(), StoreError> {
         let done = self.0.store.set_profile(id, profile).await;
-        self.changed(id);
+        self.changed(id).await;
         done
     }
 
-    /// Forgets a cached account after a login changed it.
-    pub(crate) fn changed(&self, id: AccountId) {
-        self.0.changes.fetch_add(1, Ordering::SeqCst);
-        self.0.cache.invalidate(&id);
+    /// Forgets a cached account after a login changed it, here and elsewhere.
+    pub(crate) async fn changed(&self, id: AccountId) {
+        self.0.forget(id);
+        self.0.snapshots.drop_account(id).await;
+        self.0.changes_feed.publish(Change::Account(id)).await;
+    }
+}
+
+impl Shared {
+    fn forget(&self, id: AccountId) {
+        self.changes.fetch_add(1, Ordering::SeqCst);
+        self.cache.invalidate(&id);
+    }
+}
+
+/// Hears what other instances changed. Does not keep the accounts alive.
+struct News(Weak<Shared>);
+
+impl ChangeListener for News {
+    fn changed(&self, change: &Change) {
+        if let (Some(shared), Change::Account(id)) = (self.0.upgrade(), change) {
+            shared.forget(*id);
+        }
+    }
+
+    fn missed(&self) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.changes.fetch_add(1, Ordering::SeqCst);
+            shared.cache.invalidate_all();
+        }
     }
 }

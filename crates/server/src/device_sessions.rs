@@ -1,6 +1,10 @@
 //! Device sessions: found for every request, made and renamed at every login, dead at once when signed out.
+//!
+//! A session is looked for in this process, then in the shared tier, then in the database. What the first two have counts
+//! only as long as the log of changes says so ([`crate::device_log`] tells why that is enough); without a log a row is
+//! looked at again every second.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -8,17 +12,23 @@ use bowerbird_core::ports::{Cas, Change, ChangeFeed, ChangeListener, Clock, Devi
 use bowerbird_core::{AccountId, DeviceAccount, DeviceSession, DeviceSessionId, Timestamp};
 use parking_lot::Mutex;
 
+use crate::device_log::{DeviceLog, Reading, millis};
 use crate::rolling::RollingAnswer;
+use crate::shared_tier::SharedTier;
+use crate::snapshots::Snapshots;
 
 /// How many sessions are kept at hand.
 const CACHED: u64 = 100_000;
 /// How long one is kept without being used.
 const IDLE: Duration = Duration::from_mins(10);
-/// How old a cached row may be. Another instance may have signed the device out: it must be dead here within a second
-/// (security row 54). News from there make that a moment; this holds also when no news arrive.
+/// How old a cached row may be, or the reading of the log that it counts by. Another instance may have signed the device
+/// out: it must be dead here within a second (security row 54). News from there make that a moment; this holds also when
+/// no news arrive.
 const RECHECK: Duration = Duration::from_secs(1);
 /// Use is written down at most this often, in seconds; rows outlive their seals by as much.
 pub(crate) const TOUCH_SECONDS: i64 = 300;
+/// The revision of a row that was read without a log: no log ever says that it still counts.
+const NO_REVISION: i64 = -1;
 
 /// The sessions of all devices. Cheap to clone.
 #[derive(Clone)]
@@ -29,6 +39,8 @@ struct Shared {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     changes_feed: Arc<dyn ChangeFeed>,
+    log: Option<DeviceLog>,
+    snapshots: Snapshots,
     /// How long a session lasts after its last use, in seconds.
     ttl: i64,
     cache: moka::sync::Cache<DeviceSessionId, Arc<LiveDevice>>,
@@ -41,15 +53,24 @@ pub(crate) struct LiveDevice {
     pub(crate) session: DeviceSession,
     /// The last answer to the session check; see [`crate::rolling`].
     pub(crate) answer: Mutex<Option<Arc<RollingAnswer>>>,
-    /// When the row was last read, in milliseconds of the monotonic clock.
+    /// When the row was last read, or the log by which it counts, in milliseconds of the monotonic clock.
     checked_at: AtomicU64,
+    /// Up to which revision of the log the row is known to be this.
+    revision: AtomicI64,
     touching: AtomicBool,
 }
 
 impl LiveDevice {
-    fn new(session: DeviceSession, checked_at: u64) -> Self {
+    fn new(session: DeviceSession, checked_at: u64, revision: i64) -> Self {
         let (answer, touching) = (Mutex::new(None), AtomicBool::new(false));
-        Self { session, answer, checked_at: AtomicU64::new(checked_at), touching }
+        let (checked_at, revision) = (AtomicU64::new(checked_at), AtomicI64::new(revision));
+        Self { session, answer, checked_at, revision, touching }
+    }
+
+    /// Notes that the row was this at a moment and revision.
+    fn checked(&self, at: u64, revision: i64) {
+        self.checked_at.fetch_max(at, Ordering::Relaxed);
+        self.revision.fetch_max(revision, Ordering::Relaxed);
     }
 }
 
@@ -58,11 +79,16 @@ impl DeviceSessions {
         store: Arc<dyn DeviceSessionStore>,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
-        changes_feed: Arc<dyn ChangeFeed>,
+        tier: &SharedTier,
         ttl: i64,
     ) -> Self {
         let cache = moka::sync::Cache::builder().max_capacity(CACHED).time_to_idle(IDLE).build();
-        let shared = Arc::new(Shared { store, clock, entropy, changes_feed, ttl, cache, changes: AtomicU64::new(0) });
+        let log = tier.device_log.clone().map(|log| DeviceLog::new(log, Arc::clone(&clock)));
+        // Without a log nothing tells whether a copy of somebody else's still counts.
+        let snapshots = Snapshots::new(tier.snapshots.clone().filter(|_| log.is_some()));
+        let changes_feed = Arc::clone(&tier.changes);
+        let changes = AtomicU64::new(0);
+        let shared = Arc::new(Shared { store, clock, entropy, changes_feed, log, snapshots, ttl, cache, changes });
         shared.changes_feed.listen(Arc::new(News(Arc::downgrade(&shared))));
         Self(shared)
     }
@@ -81,7 +107,7 @@ impl DeviceSessions {
         if !live.session.is_alive(now) {
             return Ok(None);
         }
-        if now.millis_since(live.session.last_seen_at) < TOUCH_SECONDS * 1000 {
+        if !due_for_touch(&live.session, now) {
             return Ok(Some(live));
         }
         self.touch(live, now, checking).await
@@ -95,15 +121,57 @@ impl DeviceSessions {
         known: Option<Arc<LiveDevice>>,
     ) -> Result<Option<Arc<LiveDevice>>, StoreError> {
         let changes = self.0.changes.load(Ordering::SeqCst);
+        // Before the row: a copy of it carries the revision that the log had then.
+        let reading = match &self.0.log {
+            Some(log) => log.reading(RECHECK).await,
+            None => None,
+        };
+        if let Some(reading) = reading
+            && let Some(live) = self.by_the_log(id, now, reading, known.as_ref(), changes).await
+        {
+            return Ok(Some(live));
+        }
         let Some(session) = self.0.store.find(id, now).await? else {
             self.0.cache.invalidate(id);
             return Ok(None);
         };
+        let revision = reading.map_or(NO_REVISION, |reading| reading.head);
+        if reading.is_some() {
+            self.0.snapshots.keep_device(&session, revision).await;
+        }
         if let Some(known) = known.filter(|known| known.session == session) {
-            known.checked_at.store(checking, Ordering::Relaxed);
+            known.checked(checking, revision);
             return Ok(Some(known));
         }
-        Ok(Some(self.remember(LiveDevice::new(session, checking), changes)))
+        Ok(Some(self.remember(LiveDevice::new(session, checking, revision), changes)))
+    }
+
+    /// The session as this process or another instance knows it, if the log says that it still is that.
+    async fn by_the_log(
+        &self,
+        id: &DeviceSessionId,
+        now: Timestamp,
+        reading: Reading,
+        known: Option<&Arc<LiveDevice>>,
+        changes: u64,
+    ) -> Option<Arc<LiveDevice>> {
+        let log = self.0.log.as_ref()?;
+        // Use is not in the log: one that is due to be written down, or seems to be over, is read from its row.
+        let recent = |session: &DeviceSession| session.is_alive(now) && !due_for_touch(session, now);
+        if let Some(live) = known
+            && recent(&live.session)
+            && log.counts(id, live.revision.load(Ordering::Relaxed))
+        {
+            live.checked(reading.at, reading.head);
+            return Some(Arc::clone(live));
+        }
+        let (session, revision) = self.0.snapshots.device(id).await?;
+        // After the copy was fetched: what was heard meanwhile counts.
+        if !recent(&session) || !log.counts(id, revision) {
+            return None;
+        }
+        let live = LiveDevice::new(session, reading.at, revision.max(reading.head));
+        Some(self.remember(live, changes))
     }
 
     /// Caches a row, unless something changed since `changes` was read: the row may be from before that change.
@@ -132,7 +200,11 @@ impl DeviceSessions {
         match self.0.store.touch(id, now, expires_at).await {
             Ok(Cas::Done) => {
                 let session = DeviceSession { last_seen_at: now, expires_at, ..live.session.clone() };
-                Ok(Some(self.remember(LiveDevice::new(session, checking), changes)))
+                let revision = live.revision.load(Ordering::Relaxed);
+                if revision != NO_REVISION {
+                    self.0.snapshots.keep_device(&session, revision).await;
+                }
+                Ok(Some(self.remember(LiveDevice::new(session, checking, revision), changes)))
             }
             Ok(Cas::Stale) => {
                 self.0.cache.invalidate(id);
@@ -205,6 +277,7 @@ impl DeviceSessions {
     /// Forgets a cached row after a change, whether the change is known to have worked or not, here and elsewhere.
     async fn changed(&self, id: &DeviceSessionId) {
         self.0.forget(id);
+        self.0.snapshots.drop_device(id).await;
         self.0.changes_feed.publish(Change::DeviceSession(id.clone())).await;
     }
 
@@ -216,6 +289,9 @@ impl DeviceSessions {
 impl Shared {
     fn forget(&self, id: &DeviceSessionId) {
         self.changes.fetch_add(1, Ordering::SeqCst);
+        if let Some(log) = &self.log {
+            log.heard(id);
+        }
         self.cache.invalidate(id);
     }
 }
@@ -233,13 +309,17 @@ impl ChangeListener for News {
     fn missed(&self) {
         if let Some(shared) = self.0.upgrade() {
             shared.changes.fetch_add(1, Ordering::SeqCst);
-            shared.cache.invalidate_all();
+            match &shared.log {
+                // Nothing counts before the log was asked again; so nothing has to be read anew that did not change.
+                Some(log) => log.missed(),
+                None => shared.cache.invalidate_all(),
+            }
         }
     }
 }
 
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+fn due_for_touch(session: &DeviceSession, now: Timestamp) -> bool {
+    now.millis_since(session.last_seen_at) >= TOUCH_SECONDS * 1000
 }
 
 #[cfg(test)]

@@ -82,10 +82,10 @@ impl Parts {
             Arc::clone(&stores.device_sessions),
             Arc::clone(&clock),
             Arc::clone(&entropy),
-            shared.changes,
+            &shared,
             site.session_ttl,
         );
-        let accounts = Accounts::new(Arc::clone(&stores.accounts));
+        let accounts = Accounts::new(Arc::clone(&stores.accounts), Arc::clone(&clock), &shared);
         let limiter = LoginLimiter::new(Arc::clone(&clock), shared.buckets);
         let overview = Overview::new(site.clone(), accounts.clone(), Arc::clone(&stores.connections), vault.clone());
         let sign_ins = SignIns::new(site.clone(), logins.clone(), limiter, Arc::clone(&entropy));

@@ -39,6 +39,10 @@ pub enum KeyPurpose {
     Index,
     /// Keys the hashes of what clients hold.
     Pepper,
+    /// Seals copies of rows in the shared fast tier.
+    Snapshot,
+    /// Keys the names of those copies.
+    SnapshotName,
 }
 
 impl KeyPurpose {
@@ -48,6 +52,8 @@ impl KeyPurpose {
             Self::Login => "bowerbird v1 login",
             Self::Index => "bowerbird v1 index",
             Self::Pepper => "bowerbird v1 pepper",
+            Self::Snapshot => "bowerbird v1 snapshot",
+            Self::SnapshotName => "bowerbird v1 snapshot name",
         }
     }
 }
@@ -157,7 +163,7 @@ impl Place {
         self
     }
 
-    fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         &self.0
     }
 }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | the strings that clients hold | [`SealRing`], [`SealCache`], [`PurposeSeals`], on the pure functions of [`iron`] |
 //! | what is stored of logins and grants | [`envelope`], [`Vault::seal_login`], [`Vault::grant`], [`Vault::open`] |
+//! | copies of rows outside of the database | [`SnapshotSeal`] |
 //! | a usable access token | [`Vault::checkout`], [`Vault::checkout_newer`] |
 //!
 //! A refresh token is single use: the server that gave it ends the whole grant when it sees one twice. How the vault
@@ -21,6 +22,7 @@ mod login_seal;
 mod news;
 mod refresh;
 mod seals;
+mod snapshot_seal;
 mod suspension;
 mod uses;
 mod vault;
@@ -33,5 +35,6 @@ pub use key_rotation::{KeyRotation, Rotated, RotationProgress};
 pub use login_seal::LoginSealError;
 pub use refresh::Swept;
 pub use seals::{OpenedSeal, PurposeSeals, SealCache, SealError, SealPayload, SealRing, SealRingError};
+pub use snapshot_seal::{SealedSnapshot, SnapshotPlace, SnapshotSeal};
 pub use suspension::{RecoverError, Recovered, Suspension};
 pub use vault::{Drained, Vault, VaultConfig, VaultHealth, VaultSurroundings};

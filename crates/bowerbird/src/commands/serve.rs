@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bowerbird_core::ports::{Clock, Stores};
+use bowerbird_core::ports::{Clock, DeviceChangeLog, Stores};
 use bowerbird_server::{Crew, ServeLimits, ServerConfig, ServerParts};
 use bowerbird_vault::SealRing;
 use futures_util::FutureExt as _;
@@ -19,7 +19,7 @@ use crate::load::Loaded;
 use crate::logging;
 use crate::printer::Printer;
 
-/// How often expired logins and device sessions are removed.
+/// How often expired logins and device sessions are removed, and changes that no copy is older than.
 const PURGE_INTERVAL: Duration = Duration::from_mins(1);
 /// How long a stop waits for refreshes that are under way: one is at most 60 s long.
 const DRAIN: Duration = Duration::from_secs(75);
@@ -27,6 +27,11 @@ const DRAIN: Duration = Duration::from_secs(75);
 /// Runs the server until it is told to stop.
 pub(crate) async fn run(loaded: Loaded, printer: Printer) -> Result<ExitCode, Failure> {
     logging::install(&loaded.settings)?;
+    let unset = config::not_shared(&loaded.values, &loaded.settings);
+    if !unset.is_empty() {
+        let unset = unset.join(", ");
+        tracing::warn!(unset, "every instance on this PostgreSQL needs the same of these, and they are not set");
+    }
     let composition = compose_to_refresh(&loaded).await?;
     composition.guards.examine(&composition.atproto.vault).await?;
     let listener = listen(&loaded.settings).await?;
@@ -37,7 +42,11 @@ pub(crate) async fn run(loaded: Loaded, printer: Printer) -> Result<ExitCode, Fa
     let crew = Crew::start(threads).map_err(Failure::internal)?;
     let vault = composition.atproto.vault.clone();
     let background = [
-        tokio::spawn(purge(composition.stores.clone(), Arc::clone(&composition.clock))),
+        tokio::spawn(purge(
+            composition.stores.clone(),
+            composition.shared.device_log.clone(),
+            Arc::clone(&composition.clock),
+        )),
         tokio::spawn(composition.guards.clone().watch(vault.clone())),
         tokio::spawn(async move { vault.run_sweep(std::future::pending()).await }),
     ];
@@ -113,7 +122,7 @@ fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
 }
 
 /// Removes what has expired, for ever. The cost is that of what is due: both columns are indexed.
-async fn purge(stores: Stores, clock: Arc<dyn Clock>) {
+async fn purge(stores: Stores, device_log: Option<Arc<dyn DeviceChangeLog>>, clock: Arc<dyn Clock>) {
     let mut interval = tokio::time::interval(PURGE_INTERVAL);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -124,6 +133,11 @@ async fn purge(stores: Stores, clock: Arc<dyn Clock>) {
         }
         if let Err(error) = stores.device_sessions.purge(now).await {
             tracing::warn!(%error, "expired device sessions could not be removed");
+        }
+        if let Some(log) = &device_log
+            && let Err(error) = log.purge().await
+        {
+            tracing::warn!(%error, "old changes of device sessions could not be forgotten");
         }
     }
 }

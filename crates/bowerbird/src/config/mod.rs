@@ -9,7 +9,9 @@ mod variables;
 use std::path::PathBuf;
 
 pub(crate) use encryption_keys::EncryptionKeys;
-pub(crate) use secrets::{add_cookie_secret, client_keys, cookie_secrets, generate_text_secret, replace_private};
+pub(crate) use secrets::{
+    add_cookie_secret, client_keys, cookie_secrets, generate_text_secret, not_shared, replace_private,
+};
 pub(crate) use settings::{ExposeTokens, LogFormat, Settings};
 pub(crate) use source::{Origin, Values};
 pub(crate) use variables::{VARIABLES, Variable};

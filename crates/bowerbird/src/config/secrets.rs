@@ -49,6 +49,24 @@ pub(crate) fn add_cookie_secret(settings: &Settings, entropy: &dyn Entropy) -> R
     add().map_err(|source| ConfigError::KeyFile { path: path.clone(), source })
 }
 
+/// What was not set and is made in the data folder of this instance, though every instance on one PostgreSQL needs the
+/// same: with another cookie secret a session of one is none at the other, with another encryption key its access is not
+/// readable there.
+pub(crate) fn not_shared(values: &Values, settings: &Settings) -> Vec<&'static str> {
+    let several = ["postgres://", "postgresql://"].iter().any(|scheme| settings.database_url.starts_with(scheme));
+    let unset = |names: &[&str]| several && names.iter().all(|name| values.get(name).is_none());
+    let mut found = Vec::new();
+    for names in [
+        ["BOWERBIRD_COOKIE_SECRET"].as_slice(),
+        ["BOWERBIRD_ENCRYPTION_KEY", "BOWERBIRD_ENCRYPTION_KEY_FILE"].as_slice(),
+        // Made in the database; set, it notices a copy of the database.
+        ["BOWERBIRD_CLUSTER_ID"].as_slice(),
+    ] {
+        found.extend(unset(names).then_some(names[0]));
+    }
+    found
+}
+
 /// The keys of a confidential client; None makes a public one.
 pub(crate) fn client_keys(values: &Values) -> Result<Option<PrivateJwkSet>, ConfigError> {
     const NAME: &str = "BOWERBIRD_CLIENT_KEYS";
@@ -170,6 +188,26 @@ mod tests {
         let refused = cookie_secrets(&values, &settings, &SeededEntropy::new(1));
         assert!(matches!(refused, Err(ConfigError::MissingSecret { name: "BOWERBIRD_COOKIE_SECRET", .. })));
         assert!(!folder.path().join("data").exists());
+    }
+
+    #[test]
+    fn several_instances_are_told_what_they_must_share() {
+        let folder = Path::new("/nowhere");
+        let (values, settings) = sources(&[("BOWERBIRD_DATABASE_URL", "postgres://db.example/bowerbird")], folder);
+        let all = ["BOWERBIRD_COOKIE_SECRET", "BOWERBIRD_ENCRYPTION_KEY", "BOWERBIRD_CLUSTER_ID"];
+        assert_eq!(not_shared(&values, &settings), all);
+        let (values, settings) = sources(
+            &[
+                ("BOWERBIRD_DATABASE_URL", "postgresql://db.example/bowerbird"),
+                ("BOWERBIRD_COOKIE_SECRET", "a-secret-that-is-shared-by-all-0123456789"),
+                ("BOWERBIRD_ENCRYPTION_KEY_FILE", "/keys"),
+                ("BOWERBIRD_CLUSTER_ID", "0123456789abcdef0123456789abcdef"),
+            ],
+            folder,
+        );
+        assert!(not_shared(&values, &settings).is_empty());
+        let (values, settings) = sources(&[], folder);
+        assert!(not_shared(&values, &settings).is_empty(), "a SQLite file has one instance");
     }
 
     #[test]

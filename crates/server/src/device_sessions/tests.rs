@@ -1,9 +1,11 @@
 use bowerbird_core::Did;
 use bowerbird_core::memory::MemoryStores;
-use bowerbird_core::ports::{NewAccount, NoChangeFeed, Stores};
+use bowerbird_core::ports::{NewAccount, Stores};
 use bowerbird_core::testing::{SeededEntropy, TestClock};
 
 use super::*;
+
+mod shared;
 
 const TTL: i64 = 3600;
 
@@ -22,7 +24,7 @@ impl Bench {
             stores.device_sessions.clone(),
             clock.clone(),
             entropy.clone(),
-            Arc::new(NoChangeFeed),
+            &SharedTier::default(),
             TTL,
         );
         Self { clock, entropy, stores, sessions }
@@ -30,11 +32,15 @@ impl Bench {
 
     /// Another instance over the same stores.
     fn second(&self) -> DeviceSessions {
-        self.second_hearing(Arc::new(NoChangeFeed))
+        self.second_sharing(&SharedTier::default())
     }
 
-    fn second_hearing(&self, feed: Arc<dyn ChangeFeed>) -> DeviceSessions {
-        DeviceSessions::new(self.stores.device_sessions.clone(), self.clock.clone(), self.entropy.clone(), feed, TTL)
+    fn second_hearing(&self, changes: Arc<dyn ChangeFeed>) -> DeviceSessions {
+        self.second_sharing(&SharedTier { changes, ..SharedTier::default() })
+    }
+
+    fn second_sharing(&self, tier: &SharedTier) -> DeviceSessions {
+        DeviceSessions::new(self.stores.device_sessions.clone(), self.clock.clone(), self.entropy.clone(), tier, TTL)
     }
 
     async fn account(&self, name: &str) -> AccountId {

@@ -102,7 +102,7 @@ impl Ending {
         device_name: String,
     ) -> Result<Ended, ApiError> {
         let login = self.logins.finish(&query, browser).await.map_err(finish_error)?;
-        self.accounts.changed(login.account.id);
+        self.accounts.changed(login.account.id).await;
         // The browser's own session first; else the one that began the login, which is this browser's too: the login
         // cookie has just proved it.
         let device = present.or_else(|| match &login.purpose {
