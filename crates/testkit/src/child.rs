@@ -24,7 +24,7 @@ impl Captured {
         String::from_utf8_lossy(&self.bytes()).into_owned()
     }
 
-    fn fill_from(&self, mut source: impl Read + Send + 'static) {
+    pub(crate) fn fill_from(&self, mut source: impl Read + Send + 'static) {
         let kept = self.0.clone();
         // A thread that ends with the pipe; a process must never wait for somebody to read what it writes.
         thread::spawn(move || {

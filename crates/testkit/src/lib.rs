@@ -5,6 +5,7 @@
 //! | [`fault`] | PLC directory, PDSes, authorization servers, DNS and a canary listener, correct until told otherwise |
 //! | [`real`] | the real PDS and PLC as a child process, and the person's browser on it |
 //! | [`server`] | the bowerbird binary as a child process |
+//! | [`backing`] | a real PostgreSQL and a real Redis as child processes |
 //! | [`http_client`], [`actors`] | a browser with a cookie jar, an app with a bearer, raw sockets |
 //! | [`injections`] | text that a page must not run |
 //! | [`sweep`] | finds secrets where none may be |
@@ -49,6 +50,7 @@
 )]
 
 pub mod actors;
+pub mod backing;
 mod child;
 pub mod conformance;
 pub mod fault;

@@ -1,0 +1,6 @@
+//! Two processes on one PostgreSQL and one Redis: one installation behind a load balancer.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod leakage;
+mod sessions;
+mod support;

@@ -1,0 +1,136 @@
+//! Sessions that any instance answers for, and sign-outs that count everywhere within a second, whatever Redis does.
+
+use std::time::{Duration, Instant};
+
+use bowerbird_testkit::backing::RedisValue;
+use serde_json::json;
+
+use crate::support::{Installation, alive_for};
+
+/// A sign-out must count everywhere within this.
+const BOUND: Duration = Duration::from_secs(1);
+const TABLES: &str = "accounts, device_sessions, device_accounts";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_may_begin_at_one_instance_and_end_at_another() {
+    let Some(house) = Installation::open().await else { return };
+    let alice = house.network.add_account("alice.test");
+    let mut visitor = house.instances[0].visitor();
+    let page = visitor.start_login("alice.test").await;
+    let callback = visitor.authorize(&page).await;
+    let mut visitor = house.sent_to(1, &visitor);
+    let answer = visitor.finish_login(&callback).await;
+    assert_eq!(answer.status, 303, "{}", answer.text());
+    for instance in [0, 1] {
+        let session = house.sent_to(instance, &visitor).session().await.expect_status(200).json();
+        assert_eq!(session["did"], alice.did.as_str());
+    }
+    // Nobody else takes it up: it was taken once, for all instances.
+    let answer = house.sent_to(0, &visitor).finish_login(&callback).await;
+    assert_eq!(answer.status, 400, "{}", answer.text());
+    house.assert_sound();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cold_instance_answers_without_reading_a_row() {
+    let Some(house) = Installation::open().await else { return };
+    let alice = house.network.add_account("alice.test");
+    let mut visitor = house.signed_in(0, "alice.test").await;
+    visitor.session().await.expect_status(200);
+    let cold = house.cold().await;
+    let mut there = cold.visitor();
+    there.jar = visitor.jar.clone();
+
+    // Whoever reads these tables now waits.
+    let lock = house.postgres.lock(TABLES).await;
+    let begun = Instant::now();
+    let session = there.session().await.expect_status(200).json();
+    assert_eq!(session["did"], alice.did.as_str());
+    // And it goes on, later than a row is trusted.
+    tokio::time::sleep(BOUND + Duration::from_millis(200)).await;
+    there.session().await.expect_status(200);
+    assert!(begun.elapsed() < Duration::from_secs(5), "nobody waited: {:?}", begun.elapsed());
+    drop(lock);
+
+    // The lock is what it seems: without copies the row is waited for.
+    assert_eq!(house.redis.command(&[b"FLUSHALL"]), RedisValue::Line("OK".to_owned()));
+    let colder = house.cold().await;
+    let mut there = colder.visitor();
+    there.jar = visitor.jar.clone();
+    let lock = house.postgres.lock(TABLES).await;
+    let waiting = tokio::spawn(async move { there.session().await.status });
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert!(!waiting.is_finished(), "without a copy the row is read");
+    drop(lock);
+    assert_eq!(waiting.await.unwrap(), 200);
+    house.assert_sound();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_54_a_sign_out_counts_everywhere_within_a_second_whatever_redis_does() {
+    let Some(mut house) = Installation::open().await else { return };
+    let cases = ["healthy", "flushed", "old copies back", "killed", "frozen", "restarted"];
+    let mut shown = Vec::new();
+    for (number, case) in cases.into_iter().enumerate() {
+        let handle = format!("person{number}.test");
+        house.network.add_account(&handle);
+        let mut here = house.signed_in(0, &handle).await;
+        let mut there = house.sent_to(1, &here);
+        for _ in 0..3 {
+            here.session().await.expect_status(200);
+            there.session().await.expect_status(200);
+        }
+        let copies = house.redis.everything();
+        match case {
+            "flushed" => drop(house.redis.command(&[b"FLUSHALL"])),
+            "killed" => house.redis.kill(),
+            "frozen" => house.redis.freeze(),
+            _ => {}
+        }
+        let left = here.post("/api/auth/logout", &json!({})).await;
+        let begun = Instant::now();
+        assert_eq!(left.status, 200, "{case}: {}", left.text());
+        assert_eq!(house.sent_to(0, &there).session().await.status, 401, "{case}: at once where it was made");
+        match case {
+            // As after a restart from an older file, or a put that came late: the copy of before is there again.
+            "old copies back" => {
+                for (key, value) in &copies {
+                    house.redis.command(&[b"SET", key, value, b"PX", b"60000"]);
+                }
+            }
+            "restarted" => house.redis.start_again().await,
+            _ => {}
+        }
+        let alive = alive_for(&mut there, begun).await;
+        assert!(alive < BOUND, "{case}: alive for {alive:?}");
+        shown.push(format!("{case} {} ms", alive.as_millis()));
+        // An instance that knows nothing does not believe an old copy either.
+        if case == "old copies back" {
+            let cold = house.cold().await;
+            let mut colder = cold.visitor();
+            colder.jar = there.jar.clone();
+            assert_eq!(colder.session().await.status, 401, "{case}");
+        }
+        match case {
+            "killed" => house.redis.start_again().await,
+            "frozen" => house.redis.thaw(),
+            _ => {}
+        }
+    }
+    println!("a sign-out counted elsewhere after: {}", shown.join(", "));
+    house.assert_sound();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn instances_without_redis_answer_and_sign_out_too() {
+    let Some(house) = Installation::with(|options| options.env("BOWERBIRD_REDIS_URL", "")).await else { return };
+    house.network.add_account("alice.test");
+    let mut here = house.signed_in(0, "alice.test").await;
+    let mut there = house.sent_to(1, &here);
+    there.session().await.expect_status(200);
+    here.post("/api/auth/logout", &json!({})).await.expect_status(200);
+    let alive = alive_for(&mut there, Instant::now()).await;
+    assert!(alive < BOUND, "alive for {alive:?}");
+    assert!(house.redis.everything().is_empty());
+    house.assert_sound();
+}

@@ -1,0 +1,89 @@
+//! Two instances, what is behind them, and a person who is sent to either.
+
+use std::time::{Duration, Instant};
+
+use bowerbird_testkit::actors::Visitor;
+use bowerbird_testkit::backing::{PostgresServer, RedisServer};
+use bowerbird_testkit::fault::FaultNetwork;
+use bowerbird_testkit::server::{BowerbirdProcess, ServerOptions};
+
+/// The name under which the load balancer is reached.
+pub(crate) const NAME: &str = "https://bower.home.arpa";
+
+pub(crate) struct Installation {
+    // First, so that they end before what is behind them.
+    pub(crate) instances: [BowerbirdProcess; 2],
+    pub(crate) options: ServerOptions,
+    pub(crate) network: FaultNetwork,
+    pub(crate) postgres: PostgresServer,
+    pub(crate) redis: RedisServer,
+}
+
+impl Installation {
+    /// Two instances with everything shared; None where PostgreSQL is not installed.
+    pub(crate) async fn open() -> Option<Self> {
+        Self::with(|options| options).await
+    }
+
+    pub(crate) async fn with(configure: impl FnOnce(ServerOptions) -> ServerOptions) -> Option<Self> {
+        let postgres = PostgresServer::start().await?;
+        let redis = RedisServer::start().await;
+        let network = FaultNetwork::start().await;
+        let options = ServerOptions::new(env!("CARGO_BIN_EXE_bowerbird"))
+            .on(&network)
+            .public_url(NAME)
+            .env("BOWERBIRD_TRUSTED_PROXIES", "127.0.0.1")
+            .env("BOWERBIRD_DATABASE_URL", &postgres.url())
+            .env("BOWERBIRD_REDIS_URL", &redis.url());
+        let options = configure(options);
+        let instances =
+            [BowerbirdProcess::start(options.clone()).await, BowerbirdProcess::start(options.clone()).await];
+        // The authorization server reads the client's metadata under the public name, from one of the two.
+        network.map_host(NAME, instances[0].front().origin());
+        Some(Self { instances, options, network, postgres, redis })
+    }
+
+    /// The same browser, sent to another instance from now on.
+    pub(crate) fn sent_to(&self, instance: usize, visitor: &Visitor) -> Visitor {
+        let mut moved = self.instances[instance].visitor();
+        moved.jar = visitor.jar.clone();
+        moved
+    }
+
+    /// A browser that signed in at one instance.
+    pub(crate) async fn signed_in(&self, instance: usize, handle: &str) -> Visitor {
+        let mut visitor = self.instances[instance].visitor();
+        let answer = visitor.login(handle).await;
+        assert_eq!(answer.status, 303, "{}", answer.text());
+        visitor
+    }
+
+    /// One more instance, which knows nothing yet.
+    pub(crate) async fn cold(&self) -> BowerbirdProcess {
+        BowerbirdProcess::start(self.options.clone()).await
+    }
+
+    /// Nothing panicked.
+    pub(crate) fn assert_sound(&self) {
+        for instance in &self.instances {
+            let log = instance.stderr().text();
+            assert!(!log.contains("panicked"), "{log}");
+        }
+        self.network.assert_clean();
+    }
+}
+
+/// Asks again and again until the session is dead; gives how long after `begun` the last request began that found it alive.
+pub(crate) async fn alive_for(visitor: &mut Visitor, begun: Instant) -> Duration {
+    let mut last = Duration::ZERO;
+    loop {
+        let asked = begun.elapsed();
+        match visitor.session().await.status {
+            200 => last = asked,
+            401 => return last,
+            other => panic!("status {other}"),
+        }
+        assert!(asked < Duration::from_secs(10), "the session lives on");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
