@@ -168,6 +168,11 @@ impl Ring {
         Ok(entries)
     }
 
+    /// Whether an entry is not settled.
+    pub(crate) fn waits(&self) -> bool {
+        self.kept.values().any(|kept| !kept.settled)
+    }
+
     /// What is known to have been stored: the generation after the one that was seen.
     pub(crate) fn high_marks(&self) -> impl Iterator<Item = (ConnectionId, Generation)> + '_ {
         self.kept.values().filter(|kept| kept.settled).map(|kept| (kept.connection, kept.seen.next()))

@@ -1,5 +1,6 @@
 //! The spill as a file: one thread writes, and whatever was queued meanwhile shares the next disk write.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -38,8 +39,9 @@ pub struct OpenSpillError {
 /// A ring of a fixed length in a folder, preallocated, for its owner alone.
 ///
 /// Each process that works on the folder has a ring of its own (the first that is free), and takes over those of
-/// processes that are gone whenever [`SpillStore::unsettled`] is asked. So ask it at the start, and again before
-/// acting on a refresh that another process may have left behind.
+/// processes that are gone whenever [`SpillStore::unsettled`] is asked. So ask it at the start, now and then, and before
+/// acting on a refresh that another process may have left behind. A ring in which nothing waits is let go again at once,
+/// for the next process that starts.
 #[derive(Debug)]
 pub struct FileSpill {
     orders: thread_queue::Sender<Order>,
@@ -94,6 +96,7 @@ impl FileSpill {
             own,
             numbers: vec![number],
             adopted: Vec::new(),
+            marks: BTreeMap::new(),
             health: health.clone(),
         };
         std::thread::Builder::new()
@@ -156,8 +159,10 @@ struct Writer {
     own: Ring,
     /// The rings that are held, this process's own first.
     numbers: Vec<usize>,
-    /// The rings of processes that are gone: read, and settled, never appended to.
+    /// The rings of processes that are gone and left something: read, and settled, never appended to.
     adopted: Vec<Ring>,
+    /// What rings that were let go say to have been stored.
+    marks: BTreeMap<ConnectionId, Generation>,
     health: Arc<Mutex<Health>>,
 }
 
@@ -181,6 +186,7 @@ impl Writer {
                         for ring in std::iter::once(&mut self.own).chain(&mut self.adopted) {
                             ring.settle(connection, seen);
                         }
+                        self.let_go();
                         tell(answer, ());
                     }
                     Order::Unsettled(answer) => tell(answer, self.unsettled().map_err(unwritable)),
@@ -240,15 +246,28 @@ impl Writer {
             self.adopted.push(Ring::open(file, self.bytes)?);
             self.numbers.push(number);
         }
+        self.let_go();
         Ok(())
     }
 
-    fn high_marks(&self) -> Vec<(ConnectionId, Generation)> {
-        let mut highest = std::collections::BTreeMap::new();
-        for (connection, generation) in std::iter::once(&self.own).chain(&self.adopted).flat_map(Ring::high_marks) {
-            let known = highest.entry(connection).or_insert(generation);
-            *known = generation.max(*known);
+    /// Lets go of adopted rings in which nothing waits any more; what they say to have been stored is remembered.
+    fn let_go(&mut self) {
+        let mut number = 1;
+        while let Some(ring) = self.adopted.get(number - 1) {
+            if ring.waits() {
+                number += 1;
+                continue;
+            }
+            raise(&mut self.marks, ring.high_marks());
+            ring.unlock();
+            self.adopted.remove(number - 1);
+            self.numbers.remove(number);
         }
+    }
+
+    fn high_marks(&self) -> Vec<(ConnectionId, Generation)> {
+        let mut highest = self.marks.clone();
+        raise(&mut highest, std::iter::once(&self.own).chain(&self.adopted).flat_map(Ring::high_marks));
         highest.into_iter().collect()
     }
 
@@ -258,6 +277,17 @@ impl Writer {
         for ring in &self.adopted {
             ring.unlock();
         }
+    }
+}
+
+/// Keeps the highest of each.
+fn raise(
+    highest: &mut BTreeMap<ConnectionId, Generation>,
+    marks: impl IntoIterator<Item = (ConnectionId, Generation)>,
+) {
+    for (connection, generation) in marks {
+        let known = highest.entry(connection).or_insert(generation);
+        *known = generation.max(*known);
     }
 }
 

@@ -24,7 +24,9 @@ pub use http::{BoxError, HttpClient, HttpError, HttpFault, Purpose, Sent, Stream
 pub use keys::{KeyEncryptionKey, KeyProvider, KeyProviderError};
 pub use listeners::ChangeListeners;
 pub use observer::{AccountEvent, AccountEventKind, NoObserver, Observer, RefreshResult};
-pub use refresher::{GrantFacts, PreparedRefresh, RefreshOutcome, RefreshRefusal, RefreshedTokens, Refresher};
+pub use refresher::{
+    AccessProbe, GrantFacts, PreparedRefresh, RefreshOutcome, RefreshRefusal, RefreshedTokens, Refresher,
+};
 pub use shared_tier::{BucketVerdict, RateBuckets, SharedCache};
 pub use spill::{NoSpill, SpillEntry, SpillError, SpillStore};
 pub use stores::{

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::AccessProbe;
 use crate::{AccountId, ConnectionId, NeedsReauth, Timestamp};
 
 /// Something that happened to an account's access.
@@ -98,6 +99,11 @@ pub trait Observer: Send + Sync {
     /// A refresh ended; `took` is from its beginning, waiting for its turn included.
     fn refresh_ended(&self, result: RefreshResult, took: Duration) {
         let _ = (result, took);
+    }
+
+    /// Before a refresh token was sent once more, the old access token was tried.
+    fn probed(&self, probe: AccessProbe) {
+        let _ = probe;
     }
 
     /// A checkout that had to read the row (one out of memory is not told) took this long.

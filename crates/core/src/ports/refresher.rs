@@ -29,6 +29,37 @@ pub trait Refresher: Send + Sync {
     /// Does everything that can fail before the refresh token is touched: account → PDS → issuer verified again and
     /// unchanged, metadata at hand, client key present, a DPoP nonce known (REFRESH step 0).
     async fn prepare(&self, grant: GrantFacts) -> Result<Box<dyn PreparedRefresh>, RefreshRefusal>;
+
+    /// Asks with the old access token whether an earlier refresh, whose answer was lost, happened (REFRESH step 6): a
+    /// harmless call to the account's own server, where a refresh ends the old access token at once. Never sends the
+    /// refresh token. Silent where the answer would say nothing.
+    async fn probe(&self, grant: GrantFacts, access_token: Secret) -> AccessProbe {
+        drop((grant, access_token));
+        AccessProbe::Silent
+    }
+}
+
+/// What the old access token says about a refresh with an unknown outcome. A hint and no proof: clocks may differ, and
+/// an access may be withdrawn in the same minute. So it decides how long to wait, never whether a grant is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AccessProbe {
+    /// It is accepted: the refresh has probably not happened.
+    Accepted,
+    /// It is refused as invalid: the refresh has probably happened, and its successor is somewhere, or lost.
+    Refused,
+    /// Nothing is to be learned: the server keeps no such books, could not be reached, or spoke of something else.
+    Silent,
+}
+
+impl AccessProbe {
+    /// The stable name, such as `accepted`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Refused => "refused",
+            Self::Silent => "silent",
+        }
+    }
 }
 
 /// A refresh that is ready to go out.

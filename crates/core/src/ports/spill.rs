@@ -41,7 +41,8 @@ pub trait SpillStore: Send + Sync {
     async fn append(&self, entry: &SpillEntry) -> Result<(), SpillError>;
     /// Marks the entry of that connection and generation as stored. Its loss is harmless: replaying finds the row ahead.
     async fn settle(&self, connection: ConnectionId, seen: Generation);
-    /// The entries that are not settled, oldest first: to be replayed before anything else at a start.
+    /// The entries that are not settled, oldest first, with those of processes that are gone: to be replayed before anything
+    /// else at a start, now and then, and before a token is sent a second time.
     async fn unsettled(&self) -> Result<Vec<SpillEntry>, SpillError>;
     /// For each connection the highest generation that this log still remembers having been stored: a row below it comes
     /// from an older backup.

@@ -1,4 +1,5 @@
-//! A start after a crash: what the spill holds goes into the rows, before anything is sent.
+//! After a crash: what the spill holds goes into the rows, before anything is sent. At a start, and while serving for
+//! processes on the same folder that died.
 
 use bowerbird_core::CredentialState;
 use bowerbird_core::ports::{Cas, SpillEntry};
@@ -18,6 +19,23 @@ impl Vault {
     /// Stores the answers that a crash kept from the database, and looks for rows that come from an older backup; such
     /// rows [suspend](Vault::suspend) the vault. To be called once at a start, before anything is checked out.
     pub async fn recover(&self) -> Result<Recovered, RecoverError> {
+        let mut recovered = self.take_over().await?;
+        for (connection, stored) in self.0.surroundings.spill.high_marks().await? {
+            let row = self.0.credentials.find(connection).await?;
+            if row.is_some_and(|row| row.generation < stored) {
+                recovered.restored += 1;
+            }
+        }
+        if recovered.restored > 0 {
+            self.suspend(Suspension::RestoredBackup);
+        }
+        Ok(recovered)
+    }
+
+    /// Stores the answers that are in the spill and not in their rows: those of processes on the same folder that died, and
+    /// this one's own, which it goes on trying to store meanwhile. Rows that are older than such an answer are counted and
+    /// left alone.
+    pub async fn take_over(&self) -> Result<Recovered, RecoverError> {
         let spill = &self.0.surroundings.spill;
         let mut recovered = Recovered::default();
         for entry in spill.unsettled().await? {
@@ -30,15 +48,6 @@ impl Vault {
                 }
             }
             spill.settle(entry.connection, entry.seen).await;
-        }
-        for (connection, stored) in spill.high_marks().await? {
-            let row = self.0.credentials.find(connection).await?;
-            if row.is_some_and(|row| row.generation < stored) {
-                recovered.restored += 1;
-            }
-        }
-        if recovered.restored > 0 {
-            self.suspend(Suspension::RestoredBackup);
         }
         Ok(recovered)
     }
@@ -61,7 +70,7 @@ impl Vault {
             }
             let SpillEntry { connection, seen, ref tokens, ref state, schedule, .. } = *entry;
             if self.0.credentials.commit_refresh(connection, seen, tokens, state, schedule).await? == Cas::Done {
-                self.0.opened.forget(connection);
+                self.forget(connection);
                 tracing::info!(%connection, "renewed tokens from before a crash are stored");
                 self.tell_stored(&row, state, row.state != CredentialState::Ok).await;
                 return Ok(Replayed::Stored);

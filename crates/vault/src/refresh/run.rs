@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bowerbird_core::ports::{
-    AccountEventKind, BegunRefresh, BoxError, Cas, LeaseRequest, PreparedRefresh, RefreshOutcome, RefreshRefusal,
+    AccessProbe, AccountEventKind, BegunRefresh, BoxError, Cas, LeaseRequest, PreparedRefresh, RefreshOutcome, RefreshRefusal,
     RefreshResult, StoreError,
 };
 use bowerbird_core::refresh::{LEASE_SECONDS, RefreshDecision, after_doubt, after_failure, decide, pause_until};
@@ -38,6 +38,13 @@ const PREPARATION_SECONDS: u64 = 30;
 /// successor: longer than the interval at which that one tries (see `persist.rs`). After an outage of the database
 /// both of them come back at once.
 const LATE_HOLDER_GRACE: Duration = Duration::from_secs(2);
+/// The same, when the server says that the token was spent: then there is a successor, and somebody may have it. With it,
+/// nothing is sent later than this after the intent; the fence allows 45 s.
+const SPENT_TOKEN_GRACE: Duration = Duration::from_secs(30);
+/// Between two looks at the row meanwhile.
+const LOOK: Duration = Duration::from_secs(1);
+/// Asking with the old access token may take this long.
+const PROBE_TAKES: Duration = Duration::from_secs(10);
 /// A change of state that the store refuses is tried this often. Losing it is harmless: the intent stays in the row,
 /// and whoever comes after the quiet time goes on from there.
 const STATE_ATTEMPTS: u32 = 4;
@@ -116,10 +123,7 @@ impl Run<'_> {
         self.may_send()?;
         let intent = self.begin().await?;
         if intent.recovering {
-            // Our intent is written, so that nobody else starts; a commit needs the generation only, so that a holder
-            // who is late still gets in.
-            tokio::time::sleep(LATE_HOLDER_GRACE).await;
-            self.read().await?;
+            self.wait_for_a_late_holder(&record, &grant, &intent).await?;
         }
 
         let mut attempt = 1;
@@ -290,6 +294,40 @@ impl Run<'_> {
         Ok(Intent { at, begun, restore, recovering, schedule: before.schedule })
     }
 
+    /// Before a token is sent once more. Our intent is written, so that nobody else starts; a commit needs the generation
+    /// only, so that whoever holds the successor still gets in: from the spill of a process that died, or by itself.
+    async fn wait_for_a_late_holder(&self, record: &CredentialRecord, grant: &OpenedGrant, intent: &Intent) -> Step<()> {
+        if let Err(error) = self.vault.take_over().await {
+            // Whatever is in there is out of reach; without a way on, the credential would stay in doubt for good.
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(connection = %self.connection, error, "the spill could not be looked at");
+        }
+        self.read().await?;
+        let spent = self.probe(record, grant).await == AccessProbe::Refused;
+        tokio::time::sleep(LATE_HOLDER_GRACE).await;
+        self.read().await?;
+        while spent && self.monotonic().saturating_sub(intent.begun) < SPENT_TOKEN_GRACE {
+            tokio::time::sleep(LOOK).await;
+            self.read().await?;
+        }
+        Ok(())
+    }
+
+    /// Whether the earlier refresh happened, as far as the old access token tells.
+    async fn probe(&self, record: &CredentialRecord, grant: &OpenedGrant) -> AccessProbe {
+        // One that has ended is refused in any case.
+        if record.tokens.access_expires_at <= self.now().plus_millis(duration_millis(PROBE_TAKES)) {
+            return AccessProbe::Silent;
+        }
+        let asked = self.vault.0.refresher.probe(grant.facts(), grant.access_token.clone());
+        let probe = tokio::time::timeout(PROBE_TAKES, asked).await.unwrap_or(AccessProbe::Silent);
+        if probe != AccessProbe::Silent {
+            tracing::info!(connection = %self.connection, probe = probe.name(), "the old access token was tried before the refresh token is sent again");
+        }
+        self.vault.0.surroundings.observer.probed(probe);
+        probe
+    }
+
     /// Step 2: by the monotonic clock, since the wall clock may have been moved.
     fn lease_suffices(&self, intent: &Intent) -> bool {
         let elapsed = self.vault.0.clock.monotonic().saturating_sub(intent.begun);
@@ -298,7 +336,7 @@ impl Run<'_> {
     }
 
     fn elapsed_millis(&self, intent: &Intent) -> i64 {
-        i64::try_from(self.monotonic().saturating_sub(intent.begun).as_millis()).unwrap_or(i64::MAX)
+        duration_millis(self.monotonic().saturating_sub(intent.begun))
     }
 
     /// `invalid_grant`, about this very token.
@@ -447,6 +485,10 @@ fn quotes(words: &str, token: &Secret) -> bool {
         short @ 1..QUOTED_BYTES => words.as_bytes().windows(short).any(|part| part == token),
         _ => token.windows(QUOTED_BYTES).any(|part| words.as_bytes().windows(QUOTED_BYTES).any(|other| other == part)),
     }
+}
+
+fn duration_millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn later(source: impl Into<BoxError>) -> FlightEnd {

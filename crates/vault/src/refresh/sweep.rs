@@ -19,6 +19,8 @@ const BUSY: Duration = Duration::from_millis(500);
 const IDLE: Duration = Duration::from_secs(15);
 /// How often it is written down what was used.
 const FLUSH: Duration = Duration::from_mins(5);
+/// How often a look is taken at what processes that died left in the spill.
+const TAKE_OVER: Duration = Duration::from_mins(1);
 
 /// Where the sweep stands.
 #[derive(Default)]
@@ -75,10 +77,12 @@ impl Vault {
         true
     }
 
-    /// Sweeps until `stop` ends, or the vault drains. Writes down now and then what was used.
+    /// Sweeps until `stop` ends, or the vault drains. Writes down now and then what was used, and stores what processes on the
+    /// same folder left behind.
     pub async fn run_sweep(&self, stop: impl Future<Output = ()> + Send) {
         tokio::pin!(stop);
         let mut flushed = self.0.clock.monotonic();
+        let mut looked = flushed;
         loop {
             let pause = match self.sweep_once().await {
                 Ok(Swept { started: 0, passed_over: 0 }) => IDLE,
@@ -92,6 +96,12 @@ impl Vault {
             if now.saturating_sub(flushed) >= FLUSH {
                 flushed = now;
                 self.flush_uses().await;
+            }
+            if now.saturating_sub(looked) >= TAKE_OVER {
+                looked = now;
+                if let Err(error) = self.take_over().await {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "what others left in the spill is not stored");
+                }
             }
             tokio::select! {
                 () = &mut stop => return,
