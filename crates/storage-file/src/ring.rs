@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 
-use bowerbird_core::ports::SpillEntry;
+use bowerbird_core::ports::{HighMark, SpillEntry};
 use bowerbird_core::{ConnectionId, Generation};
 
 use crate::entry;
@@ -36,7 +36,16 @@ struct Kept {
     number: u64,
     connection: ConnectionId,
     seen: Generation,
+    granted: Generation,
     settled: bool,
+}
+
+/// Which entry it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Whose {
+    pub(crate) connection: ConnectionId,
+    pub(crate) seen: Generation,
+    pub(crate) granted: Generation,
 }
 
 /// A ring that did not take an entry.
@@ -95,9 +104,9 @@ impl Ring {
         if found.number > self.newest {
             (self.newest, self.next) = (found.number, block + blocks);
         }
-        if let Some(SpillEntry { connection, seen, .. }) = entry::decode(found.payload) {
+        if let Some(SpillEntry { connection, seen, granted, .. }) = entry::decode(found.payload) {
             let (number, settled) = (found.number, found.settled);
-            self.kept.insert(block, Kept { blocks, number, connection, seen, settled });
+            self.kept.insert(block, Kept { blocks, number, connection, seen, granted, settled });
         } else {
             tracing::warn!(block, "an entry of the spill file was written by another release and is left out");
         }
@@ -107,7 +116,7 @@ impl Ring {
     /// Writes an entry, not yet to the disk: [`Self::sync`] does that for all that were written. Gives its block.
     pub(crate) fn append(
         &mut self,
-        (connection, seen): (ConnectionId, Generation),
+        Whose { connection, seen, granted }: Whose,
         payload: &[u8],
     ) -> Result<usize, AppendError> {
         let blocks = blocks_for(payload.len()).ok_or(AppendError::Full)?;
@@ -118,7 +127,7 @@ impl Ring {
         self.kept.retain(|begin, kept| *begin >= block + blocks || begin + kept.blocks <= block);
         let number = self.newest + 1;
         self.write_at(block * BLOCK, &frame(number, payload)).map_err(AppendError::Unwritable)?;
-        self.kept.insert(block, Kept { blocks, number, connection, seen, settled: false });
+        self.kept.insert(block, Kept { blocks, number, connection, seen, granted, settled: false });
         (self.newest, self.next) = (number, block + blocks);
         Ok(block)
     }
@@ -174,8 +183,12 @@ impl Ring {
     }
 
     /// What is known to have been stored: the generation after the one that was seen.
-    pub(crate) fn high_marks(&self) -> impl Iterator<Item = (ConnectionId, Generation)> + '_ {
-        self.kept.values().filter(|kept| kept.settled).map(|kept| (kept.connection, kept.seen.next()))
+    pub(crate) fn high_marks(&self) -> impl Iterator<Item = HighMark> + '_ {
+        self.kept.values().filter(|kept| kept.settled).map(|kept| HighMark {
+            connection: kept.connection,
+            granted: kept.granted,
+            stored: kept.seen.next(),
+        })
     }
 
     /// Whether the longest entry would find room.

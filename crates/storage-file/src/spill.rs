@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::sync::mpsc as thread_queue;
 
 use async_trait::async_trait;
-use bowerbird_core::ports::{SpillEntry, SpillError, SpillStore};
+use bowerbird_core::ports::{HighMark, SpillEntry, SpillError, SpillStore};
 use bowerbird_core::{ConnectionId, Generation};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::ring::{AppendError, Ring};
+use crate::ring::{AppendError, Ring, Whose};
 use crate::{entry, folder};
 
 /// The usual length of a ring file: 255 entries of common size.
@@ -56,14 +56,17 @@ struct Health {
     failed: bool,
 }
 
+/// What was stored, by connection and the generation at which the grant began.
+type Marks = BTreeMap<(ConnectionId, Generation), Generation>;
+
 type Answer<T> = oneshot::Sender<T>;
 
 #[derive(Debug)]
 enum Order {
-    Append { whose: (ConnectionId, Generation), payload: Vec<u8>, answer: Answer<Result<(), SpillError>> },
+    Append { whose: Whose, payload: Vec<u8>, answer: Answer<Result<(), SpillError>> },
     Settle { whose: (ConnectionId, Generation), answer: Answer<()> },
     Unsettled(Answer<Result<Vec<SpillEntry>, SpillError>>),
-    HighMarks(Answer<Vec<(ConnectionId, Generation)>>),
+    HighMarks(Answer<Vec<HighMark>>),
     Probe(Answer<Result<(), SpillError>>),
     Close(Answer<()>),
 }
@@ -96,7 +99,7 @@ impl FileSpill {
             own,
             numbers: vec![number],
             adopted: Vec::new(),
-            marks: BTreeMap::new(),
+            marks: Marks::new(),
             health: health.clone(),
         };
         std::thread::Builder::new()
@@ -135,7 +138,7 @@ impl SpillStore for FileSpill {
 
     async fn append(&self, entry: &SpillEntry) -> Result<(), SpillError> {
         let payload = entry::encode(entry).map_err(|error| SpillError::Unwritable(error.into()))?;
-        let whose = (entry.connection, entry.seen);
+        let whose = Whose { connection: entry.connection, seen: entry.seen, granted: entry.granted };
         self.ask(|answer| Order::Append { whose, payload, answer }).await?
     }
 
@@ -147,7 +150,7 @@ impl SpillStore for FileSpill {
         self.ask(Order::Unsettled).await?
     }
 
-    async fn high_marks(&self) -> Result<Vec<(ConnectionId, Generation)>, SpillError> {
+    async fn high_marks(&self) -> Result<Vec<HighMark>, SpillError> {
         self.ask(Order::HighMarks).await
     }
 }
@@ -162,7 +165,7 @@ struct Writer {
     /// The rings of processes that are gone and left something: read, and settled, never appended to.
     adopted: Vec<Ring>,
     /// What rings that were let go say to have been stored.
-    marks: BTreeMap<ConnectionId, Generation>,
+    marks: Marks,
     health: Arc<Mutex<Health>>,
 }
 
@@ -265,10 +268,11 @@ impl Writer {
         }
     }
 
-    fn high_marks(&self) -> Vec<(ConnectionId, Generation)> {
+    fn high_marks(&self) -> Vec<HighMark> {
         let mut highest = self.marks.clone();
         raise(&mut highest, std::iter::once(&self.own).chain(&self.adopted).flat_map(Ring::high_marks));
-        highest.into_iter().collect()
+        let mark = |((connection, granted), stored)| HighMark { connection, granted, stored };
+        highest.into_iter().map(mark).collect()
     }
 
     /// Lets go of every ring now, while the value still lives.
@@ -281,13 +285,10 @@ impl Writer {
 }
 
 /// Keeps the highest of each.
-fn raise(
-    highest: &mut BTreeMap<ConnectionId, Generation>,
-    marks: impl IntoIterator<Item = (ConnectionId, Generation)>,
-) {
-    for (connection, generation) in marks {
-        let known = highest.entry(connection).or_insert(generation);
-        *known = generation.max(*known);
+fn raise(highest: &mut Marks, marks: impl IntoIterator<Item = HighMark>) {
+    for HighMark { connection, granted, stored } in marks {
+        let known = highest.entry((connection, granted)).or_insert(stored);
+        *known = stored.max(*known);
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use bowerbird_core::ports::{SpillEntry, SpillError, SpillStore as _};
+use bowerbird_core::ports::{HighMark, SpillEntry, SpillError, SpillStore as _};
 use bowerbird_core::testing::SeededEntropy;
 use bowerbird_core::{ConnectionId, CredentialState, Generation, Schedule, SealedTokens, Timestamp};
 use bowerbird_storage_file::{FileSpill, SPILL_BYTES};
@@ -25,6 +25,10 @@ fn entry(whose: u64, seen: i64, size: usize) -> SpillEntry {
         state: CredentialState::Ok,
         schedule: Schedule::default(),
     }
+}
+
+fn mark(connection: ConnectionId, stored: i64) -> HighMark {
+    HighMark { connection, granted: Generation::FIRST, stored: Generation(stored) }
 }
 
 fn opened(folder: &Path) -> FileSpill {
@@ -64,7 +68,7 @@ async fn what_was_appended_is_there_after_a_restart_until_it_is_settled() {
 
     let spill = opened(folder.path());
     assert_eq!(spill.unsettled().await.unwrap(), left);
-    assert_eq!(spill.high_marks().await.unwrap(), [(entries[1].connection, Generation(6))]);
+    assert_eq!(spill.high_marks().await.unwrap(), [mark(entries[1].connection, 6)]);
     spill.close().await;
     assert_eq!(rings(&folder), 1);
     #[cfg(unix)]
@@ -136,8 +140,26 @@ async fn each_process_has_a_ring_and_orphans_are_taken_over() {
     first.close().await;
     let fourth = opened(folder.path());
     assert_eq!(fourth.unsettled().await.unwrap(), [entry(1, 1, 10)]);
-    assert_eq!(fourth.high_marks().await.unwrap(), [(entry(2, 1, 10).connection, Generation(2))]);
+    assert_eq!(fourth.high_marks().await.unwrap(), [mark(entry(2, 1, 10).connection, 2)]);
     assert_eq!(rings(&folder), 3);
+}
+
+#[tokio::test]
+async fn a_ring_in_which_nothing_waits_is_let_go_for_the_next_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = opened(folder.path());
+    for round in 1..=100 {
+        // Another process comes, is killed with something in its hands, and the first takes it over.
+        let other = opened(folder.path());
+        let left = entry(round, 1, 10);
+        other.append(&left).await.unwrap();
+        other.close().await;
+        assert_eq!(first.unsettled().await.unwrap(), std::slice::from_ref(&left));
+        first.settle(left.connection, left.seen).await;
+    }
+    assert_eq!(first.unsettled().await.unwrap(), []);
+    assert_eq!(first.high_marks().await.unwrap().len(), 100, "and what was stored is remembered");
+    assert_eq!(rings(&folder), 2, "not one for each that died");
 }
 
 #[tokio::test]

@@ -71,7 +71,7 @@ fn follow(seeds: std::ops::Range<u64>, mistake: Option<Mutant>) -> ExitCode {
     let mut sound = true;
     for seed in seeds {
         let outcome = play(seed, mistake, true);
-        println!("seed {seed}: {:?}", outcome.plan);
+        println!("seed {seed}");
         for line in outcome.trace {
             println!("{line}");
         }

@@ -221,7 +221,11 @@ impl Look<'_> {
             outcome(flight).await
         };
         match end {
-            FlightEnd::Renewed(opened) if self.than.is_none_or(|than| opened.usable.generation > than) => {
+            // A process or a machine that was stopped meanwhile may have outlived the new token, too.
+            FlightEnd::Renewed(opened)
+                if self.than.is_none_or(|than| opened.usable.generation > than)
+                    && opened.decide(self.vault.0.clock.now()) != RefreshDecision::Expired =>
+            {
                 Some(Ok(opened.usable))
             }
             FlightEnd::Renewed(_) | FlightEnd::Changed => None,

@@ -28,7 +28,7 @@ pub use refresher::{
     AccessProbe, GrantFacts, PreparedRefresh, RefreshOutcome, RefreshRefusal, RefreshedTokens, Refresher,
 };
 pub use shared_tier::{BucketVerdict, RateBuckets, SharedCache};
-pub use spill::{NoSpill, SpillEntry, SpillError, SpillStore};
+pub use spill::{HighMark, NoSpill, SpillEntry, SpillError, SpillStore};
 pub use stores::{
     AccountStore, AuthorizationRequestStore, BegunRefresh, Cas, ConnectionStore, CredentialStore, DataKeyStore,
     DeviceSessionStore, DueCredential, DuePlace, LeaseRequest, NewAccount, StoreError, Stores,

@@ -21,6 +21,18 @@ pub struct SpillEntry {
     pub schedule: Schedule,
 }
 
+/// How far a grant was stored. Another grant of the same connection says nothing about it: where clocks were set back
+/// between a sign-out and the next login, the newer grant has the lower numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HighMark {
+    /// Whose grant it is.
+    pub connection: ConnectionId,
+    /// The generation at which the grant began.
+    pub granted: Generation,
+    /// The generation that was stored.
+    pub stored: Generation,
+}
+
 /// A spill that did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum SpillError {
@@ -44,9 +56,9 @@ pub trait SpillStore: Send + Sync {
     /// The entries that are not settled, oldest first, with those of processes that are gone: to be replayed before anything
     /// else at a start, now and then, and before a token is sent a second time.
     async fn unsettled(&self) -> Result<Vec<SpillEntry>, SpillError>;
-    /// For each connection the highest generation that this log still remembers having been stored: a row below it comes
-    /// from an older backup.
-    async fn high_marks(&self) -> Result<Vec<(ConnectionId, Generation)>, SpillError>;
+    /// For each grant the highest generation that this log still remembers having been stored: a row of the same grant
+    /// below it comes from an older backup.
+    async fn high_marks(&self) -> Result<Vec<HighMark>, SpillError>;
 }
 
 /// No spill: for stores in memory, and for libraries that keep no files.
@@ -69,7 +81,7 @@ impl SpillStore for NoSpill {
         Ok(Vec::new())
     }
 
-    async fn high_marks(&self) -> Result<Vec<(ConnectionId, Generation)>, SpillError> {
+    async fn high_marks(&self) -> Result<Vec<HighMark>, SpillError> {
         Ok(Vec::new())
     }
 }

@@ -2,7 +2,7 @@
 //! processes on the same folder that died.
 
 use bowerbird_core::CredentialState;
-use bowerbird_core::ports::{Cas, SpillEntry};
+use bowerbird_core::ports::{Cas, HighMark, SpillEntry};
 
 use crate::suspension::{RecoverError, Recovered, Suspension};
 use crate::{Vault, VaultHealth};
@@ -20,9 +20,9 @@ impl Vault {
     /// rows [suspend](Vault::suspend) the vault. To be called once at a start, before anything is checked out.
     pub async fn recover(&self) -> Result<Recovered, RecoverError> {
         let mut recovered = self.take_over().await?;
-        for (connection, stored) in self.0.surroundings.spill.high_marks().await? {
+        for HighMark { connection, granted, stored } in self.0.surroundings.spill.high_marks().await? {
             let row = self.0.credentials.find(connection).await?;
-            if row.is_some_and(|row| row.generation < stored) {
+            if row.is_some_and(|row| row.fields.granted_generation == granted && row.generation < stored) {
                 recovered.restored += 1;
             }
         }

@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bowerbird_core::ports::{AccountEvent, Clock as _, Observer, RefreshResult, SpillEntry, SpillError, SpillStore};
+use bowerbird_core::ports::{
+    AccessProbe, AccountEvent, Clock, GrantFacts, HighMark, Observer, PreparedRefresh, RefreshRefusal, Refresher, RefreshResult, SpillEntry, SpillError, SpillStore};
 use bowerbird_core::testing::{FixedKeys, SeededEntropy};
-use bowerbird_core::{ConnectionId, CredentialState, Generation, Schedule};
+use bowerbird_core::{ConnectionId, CredentialState, Generation, Schedule, Secret, Timestamp};
 use bowerbird_vault::{CheckoutError, NewGrant, Recovered, Suspension, Swept, Vault, VaultConfig, VaultSurroundings};
 use parking_lot::Mutex;
 
@@ -18,7 +19,7 @@ use super::support::{DUE, EXPIRED, House, LIFE, Reply, connect, issuer_port, new
 #[derive(Default)]
 struct MemorySpill {
     entries: Mutex<Vec<SpillEntry>>,
-    marks: Mutex<BTreeMap<ConnectionId, Generation>>,
+    marks: Mutex<BTreeMap<(ConnectionId, Generation), Generation>>,
     full: AtomicBool,
 }
 
@@ -35,16 +36,26 @@ impl SpillStore for MemorySpill {
     }
 
     async fn settle(&self, connection: ConnectionId, seen: Generation) {
-        self.entries.lock().retain(|entry| (entry.connection, entry.seen) != (connection, seen));
-        self.marks.lock().insert(connection, seen.next());
+        self.entries.lock().retain(|entry| {
+            let settled = (entry.connection, entry.seen) == (connection, seen);
+            if settled {
+                self.marks.lock().insert((connection, entry.granted), seen.next());
+            }
+            !settled
+        });
     }
 
     async fn unsettled(&self) -> Result<Vec<SpillEntry>, SpillError> {
         Ok(self.entries.lock().clone())
     }
 
-    async fn high_marks(&self) -> Result<Vec<(ConnectionId, Generation)>, SpillError> {
-        Ok(self.marks.lock().iter().map(|(connection, generation)| (*connection, *generation)).collect())
+    async fn high_marks(&self) -> Result<Vec<HighMark>, SpillError> {
+        let mark = |((connection, granted), stored): (&(ConnectionId, Generation), &Generation)| HighMark {
+            connection: *connection,
+            granted: *granted,
+            stored: *stored,
+        };
+        Ok(self.marks.lock().iter().map(mark).collect())
     }
 }
 
@@ -126,9 +137,141 @@ async fn the_answer_of_a_replaced_grant_is_let_go() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_login_by_a_clock_that_was_set_back_is_no_restored_backup() {
+    let (house, spill, diary) = (House::new().await, Arc::new(MemorySpill::default()), Arc::default());
+    let vault = instance(&house, &spill, &diary);
+    house.pass(EXPIRED);
+    vault.checkout(house.connection).await.unwrap();
+    vault.remove(house.connection).await.unwrap();
+    house.clock.jump_to(house.clock.now().plus_seconds(-7200));
+    vault.grant(house.grant("at-new", Some("rt-new"))).await.unwrap();
+    let second = instance(&house, &spill, &diary);
+    assert_eq!(second.recover().await.unwrap(), Recovered::default());
+    assert_eq!(second.health().suspended, None);
+}
+
+/// A process that sends, writes the answer into the spill, and dies before the database takes it.
+fn die_with_an_answer_in_the_spill(house: &House, dead: Vault) {
+    house.credentials.commits_down.store(true, Ordering::SeqCst);
+    let connection = house.connection;
+    let process = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(dead.checkout(connection)).unwrap_err();
+        // The end of the runtime is the end of its tasks.
+    });
+    process.join().unwrap();
+    house.credentials.commits_down.store(false, Ordering::SeqCst);
+}
+
+#[tokio::test(start_paused = true)]
+async fn before_a_second_send_what_a_dead_process_left_in_the_spill_is_stored() {
+    let (house, spill, diary) = (House::new().await, Arc::new(MemorySpill::default()), Arc::default());
+    let living = instance(&house, &spill, &diary);
+    house.pass(EXPIRED);
+    die_with_an_answer_in_the_spill(&house, instance(&house, &spill, &diary));
+    assert_eq!(spill.entries.lock().len(), 1);
+    house.pass(130);
+    assert_eq!(living.checkout(house.connection).await.unwrap().access_token.expose(), "at-1");
+    assert_eq!((house.issuer.sends(), spill.entries.lock().len()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_sweep_stores_what_a_dead_process_left_in_the_spill() {
+    let (house, spill, diary) = (House::new().await, Arc::new(MemorySpill::default()), Arc::default());
+    let living = instance(&house, &spill, &diary);
+    house.pass(EXPIRED);
+    die_with_an_answer_in_the_spill(&house, instance(&house, &spill, &diary));
+    let sweep = living.clone();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let running = tokio::spawn(async move { sweep.run_sweep(async { drop(stopped.await) }).await });
+    // Long before the lease is over, by the clock of the vault.
+    for _ in 0..5 {
+        house.pass(15);
+        tokio::time::sleep(Duration::from_secs(15)).await;
+    }
+    assert_eq!(house.row().await.generation, nth(2));
+    stop.send(()).unwrap();
+    running.await.unwrap();
+    assert_eq!(house.issuer.sends(), 1);
+}
+
+/// Says what it is told to about the old access token.
+struct Probed {
+    inner: Arc<dyn Refresher>,
+    says: AccessProbe,
+    asked: Mutex<Vec<String>>,
+}
+
+#[async_trait]
+impl Refresher for Probed {
+    async fn prepare(&self, grant: GrantFacts) -> Result<Box<dyn PreparedRefresh>, RefreshRefusal> {
+        self.inner.prepare(grant).await
+    }
+
+    async fn probe(&self, _: GrantFacts, access_token: Secret) -> AccessProbe {
+        self.asked.lock().push(access_token.expose().to_owned());
+        self.says
+    }
+}
+
+/// How long it takes from the end of the quiet time to the second send.
+async fn second_send_after(says: AccessProbe, passed: u64) -> (Duration, Vec<String>) {
+    let house = House::new().await;
+    house.pass(passed);
+    house.issuer.reply(Reply::Unknown);
+    drop(house.vault.checkout(house.connection).await);
+    house.pass(130);
+    let probed = Arc::new(Probed { inner: issuer_port(&house.issuer), says, asked: Mutex::default() });
+    let clock = Arc::new(Ticking(tokio::time::Instant::now(), house.clock.now()));
+    let vault = Vault::new(
+        VaultConfig::new("cluster-a"),
+        &house.stores,
+        Arc::new(FixedKeys::one()),
+        Arc::clone(&probed) as Arc<dyn Refresher>,
+        clock,
+        Arc::new(SeededEntropy::new(3)),
+    );
+    let begun = tokio::time::Instant::now();
+    vault.sweep_once().await.unwrap();
+    house.issuer.saw(2).await;
+    let took = begun.elapsed();
+    vault.drain(Duration::from_secs(5)).await;
+    assert_eq!(house.state().await, CredentialState::Ok);
+    let asked = probed.asked.lock().clone();
+    (took, asked)
+}
+
+/// The runtime's paused time.
+struct Ticking(tokio::time::Instant, Timestamp);
+
+impl Clock for Ticking {
+    fn now(&self) -> Timestamp {
+        self.1.plus_millis(i64::try_from(self.0.elapsed().as_millis()).unwrap())
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_the_server_calls_spent_is_sent_again_only_after_its_holder_had_half_a_minute() {
+    for (says, seconds) in [(AccessProbe::Accepted, 2), (AccessProbe::Silent, 2), (AccessProbe::Refused, 30)] {
+        let (took, asked) = second_send_after(says, DUE).await;
+        assert_eq!((took.as_secs(), asked), (seconds, vec!["at-0".to_owned()]), "{says:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_access_token_that_has_ended_says_nothing() {
+    let (took, asked) = second_send_after(AccessProbe::Refused, EXPIRED).await;
+    assert_eq!((took.as_secs(), asked), (2, Vec::new()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_row_from_an_older_backup_suspends_refreshing_and_not_the_access_tokens() {
     let (house, spill, diary) = (House::new().await, Arc::new(MemorySpill::default()), Arc::default());
-    spill.marks.lock().insert(house.connection, nth(3));
+    spill.marks.lock().insert((house.connection, nth(1)), nth(3));
     let vault = instance(&house, &spill, &diary);
     assert_eq!(vault.recover().await.unwrap().restored, 1);
     assert_eq!(vault.health().suspended, Some(Suspension::RestoredBackup));
@@ -157,7 +300,7 @@ async fn without_a_place_for_the_answer_nothing_is_sent() {
     vault.checkout(house.connection).await.unwrap();
     assert_eq!(house.issuer.sends(), 1);
     assert!(spill.entries.lock().is_empty(), "settled");
-    assert_eq!(spill.marks.lock().get(&house.connection), Some(&nth(2)));
+    assert_eq!(spill.marks.lock().get(&(house.connection, nth(1))), Some(&nth(2)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bowerbird_core::ports::{SpillEntry, SpillError, SpillStore};
+use bowerbird_core::ports::{HighMark, SpillEntry, SpillError, SpillStore};
 use bowerbird_core::{ConnectionId, Generation};
 use parking_lot::Mutex;
 
@@ -19,7 +19,8 @@ pub(crate) struct Disks(Vec<Mutex<Vec<Ring>>>);
 struct Ring {
     owner: Arc<Life>,
     entries: Vec<SpillEntry>,
-    marks: BTreeMap<ConnectionId, Generation>,
+    /// By connection and the generation at which the grant began.
+    marks: BTreeMap<(ConnectionId, Generation), Generation>,
 }
 
 impl Disks {
@@ -87,12 +88,15 @@ impl SpillStore for Spill {
         self.world.gate(&self.life).await;
         self.rings(|rings| {
             for ring in rings {
-                let before = ring.entries.len();
-                ring.entries.retain(|entry| (entry.connection, entry.seen) != (connection, seen));
-                if ring.entries.len() < before {
-                    let mark = ring.marks.entry(connection).or_insert(seen.next());
-                    *mark = seen.next().max(*mark);
-                }
+                let Ring { entries, marks, .. } = ring;
+                entries.retain(|entry| {
+                    let settled = (entry.connection, entry.seen) == (connection, seen);
+                    if settled {
+                        let mark = marks.entry((connection, entry.granted)).or_insert(seen.next());
+                        *mark = seen.next().max(*mark);
+                    }
+                    !settled
+                });
             }
         });
         self.world.gate(&self.life).await;
@@ -107,9 +111,10 @@ impl SpillStore for Spill {
         Ok(entries)
     }
 
-    async fn high_marks(&self) -> Result<Vec<(ConnectionId, Generation)>, SpillError> {
+    async fn high_marks(&self) -> Result<Vec<HighMark>, SpillError> {
         self.world.gate(&self.life).await;
         self.try_disk()?;
-        Ok(self.rings(|rings| rings.iter().flat_map(|ring| ring.marks.clone()).collect()))
+        let mark = |((connection, granted), stored)| HighMark { connection, granted, stored };
+        Ok(self.rings(|rings| rings.iter().flat_map(|ring| ring.marks.clone()).map(mark).collect()))
     }
 }

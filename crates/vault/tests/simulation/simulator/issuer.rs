@@ -10,7 +10,7 @@ use bowerbird_core::ports::{
 use bowerbird_core::{NeedsReauth, Secret};
 use tokio::sync::oneshot;
 
-use super::ledger::{Place, Verdict};
+use super::ledger::{End, Place, Verdict};
 use super::life::Life;
 use super::plan::Mutant;
 use super::world::World;
@@ -153,8 +153,9 @@ impl PreparedRefresh for Prepared {
             return RefreshOutcome::Refused { description: None };
         };
         let row = self.row(place).await;
-        world.ledger.lock().first_byte(place, life, row.as_ref());
-        let answer = self.exchange(place);
+        let lives = world.lives.lock().clone();
+        let blame = world.ledger.lock().first_byte(place, life, row.as_ref(), world.elapsed(), &lives);
+        let answer = self.exchange(place, blame);
         let outcome = match tokio::time::timeout(DEADLINE, answer).await {
             Ok(Ok(wire)) => {
                 if let Wire::Tokens(new, _) = &wire {
@@ -181,8 +182,8 @@ impl Prepared {
     }
 
     /// The request on its way, on a task of its own.
-    fn exchange(&self, place: Place) -> oneshot::Receiver<Wire> {
-        let (world, life) = (Arc::clone(&self.world), Arc::clone(&self.life));
+    fn exchange(&self, place: Place, blame: End) -> oneshot::Receiver<Wire> {
+        let (world, life) = (Arc::clone(&self.world), &self.life);
         let fate = if world.goes_wrong(world.plan.send_fails) {
             world.rng(|rng| rng.weighted(&Fate::TROUBLES))
         } else {
@@ -197,10 +198,7 @@ impl Prepared {
         let (answer, answered) = oneshot::channel();
         tokio::spawn(async move {
             tokio::time::sleep(Duration::from_millis(there)).await;
-            let verdict = fate.is_processed().then(|| {
-                let lives = world.lives.lock().clone();
-                world.ledger.lock().process(place, world.elapsed(), &life, &lives)
-            });
+            let verdict = fate.is_processed().then(|| world.ledger.lock().process(place, world.elapsed(), blame));
             world.ledger.lock().ended(place);
             tokio::time::sleep(Duration::from_millis(back)).await;
             let wire = match (fate, verdict) {

@@ -5,6 +5,7 @@
 //! in the clear which tokens it holds, without its keys.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bowerbird_core::{ConnectionId, CredentialRecord, CredentialState, NeedsReauth, RefreshClass, SealedTokens};
@@ -149,7 +150,16 @@ impl Ledger {
     }
 
     /// The first byte of a refresh goes out.
-    pub(crate) fn first_byte(&mut self, place: Place, life: &Life, row: Option<&CredentialRecord>) {
+    ///
+    /// Gives where its living successor is, if it has one: what counts is this moment, not when the issuer reads it.
+    pub(crate) fn first_byte(
+        &mut self,
+        place: Place,
+        life: &Life,
+        row: Option<&CredentialRecord>,
+        now: Duration,
+        lives: &[Arc<Life>],
+    ) -> End {
         self.count("sends");
         let single_use = self.plan.class == RefreshClass::SingleUse;
         let session = &mut self.sessions[place.session];
@@ -176,6 +186,8 @@ impl Ledger {
         for fault in faults {
             self.fault(format!("{fault}: {place:?} by instance {}", life.number));
         }
+        let current = Place { number: self.sessions[place.session].current, ..place };
+        if current == place { End::Ours } else { self.blame(current, now, life, lives) }
     }
 
     /// The request is with the issuer no more.
@@ -183,8 +195,8 @@ impl Ledger {
         self.sessions[place.session].under_way -= 1;
     }
 
-    /// What the issuer makes of a token.
-    pub(crate) fn process(&mut self, place: Place, now: Duration, sender: &Life, lives: &[std::sync::Arc<Life>]) -> Verdict {
+    /// What the issuer makes of a token; `blame` is what its first byte gave.
+    pub(crate) fn process(&mut self, place: Place, now: Duration, blame: End) -> Verdict {
         let life = self.life();
         let policy = match self.plan.class {
             RefreshClass::SingleUse => self.plan.policy,
@@ -211,11 +223,10 @@ impl Ledger {
             self.sessions[place.session].minted[current.number].access_ends = now + life;
             return Verdict::New(current);
         }
-        let end = self.blame(current, now, sender, lives);
         let session = &mut self.sessions[place.session];
         session.alive = policy == Policy::Refused;
-        session.end.get_or_insert(end);
-        match end {
+        session.end.get_or_insert(blame);
+        match blame {
             End::Withdrawn => {}
             End::LostUpstream => self.count("lost: no byte of the answer came"),
             End::LostInCrash => self.count("lost: killed before it was written down"),
@@ -231,7 +242,7 @@ impl Ledger {
     }
 
     /// Where the living successor was when the spent token came.
-    fn blame(&self, current: Place, now: Duration, sender: &Life, lives: &[std::sync::Arc<Life>]) -> End {
+    fn blame(&self, current: Place, now: Duration, sender: &Life, lives: &[Arc<Life>]) -> End {
         let minted = self.sessions[current.session].minted[current.number];
         let Some(holder) = minted.reached.map(|number| &lives[number]) else { return End::LostUpstream };
         if minted.stored {

@@ -117,13 +117,13 @@ impl Plan {
             store_fails: rng.weighted(&[(4, 0), (3, 10), (2, 50), (1, 200)]),
             spill_fails: rng.weighted(&[(5, 0), (2, 20), (1, 300)]),
             preparation_fails: rng.weighted(&[(3, 0), (3, 50), (1, 300)]),
-            send_fails: rng.weighted(&[(1, 0), (2, 150), (4, 400), (1, 800)]),
+            send_fails: rng.weighted(&[(1, 0), (2, 150), (4, 400), (2, 800)]),
             crashes: rng.permille(600),
             stops: rng.permille(500),
             people: rng.permille(300),
             clocks,
             store_offset: if clocks { i64::try_from(rng.below(7_200_000)).unwrap_or(0) - 3_600_000 } else { 0 },
-            steps: rng.between(6, 36),
+            steps: rng.between(8, 48),
         }
     }
 }
