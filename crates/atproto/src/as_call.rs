@@ -84,7 +84,7 @@ impl AsCaller {
             let answer = self.http.send(request, purpose).await?;
             let clock_moved = self.servers.learn(origin, answer.headers());
             match exchange.observe(&answer).map_err(AsCallError::NonceLoop)? {
-                NonceStep::Retry => {}
+                NonceStep::Retry => self.servers.nonce_retried(),
                 NonceStep::Done
                     if clock_moved && exchange.attempts() < DpopExchange::MAX_ATTEMPTS && blames_the_time(&answer) => {}
                 NonceStep::Done => return Ok(without_echo(answer, &sent)),

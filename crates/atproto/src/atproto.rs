@@ -55,7 +55,7 @@ impl Atproto {
         let own_origin = own_origin(&config)?;
         let allowed = AllowedServers::new(&config.allowed_pds)?;
         let AtprotoPorts { http, dns, clock, entropy, stores, keys, surroundings } = ports;
-        let servers = Servers::new(Arc::clone(&clock));
+        let servers = Servers::new(Arc::clone(&clock)).observed_by(Arc::clone(&surroundings.observer));
         let identity_config = IdentityConfig {
             own_origin: own_origin.clone(),
             transport: config.transport.clone(),

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
 use bowerbird_core::Timestamp;
-use bowerbird_core::ports::Clock;
+use bowerbird_core::ports::{Clock, NoObserver, Observer};
 use bowerbird_oauth::dpop::DpopNonce;
 use http::{HeaderMap, header};
 
@@ -22,6 +22,7 @@ pub(crate) struct Servers {
     clock: Arc<dyn Clock>,
     nonces: moka::sync::Cache<String, Arc<KnownNonce>>,
     offsets: moka::sync::Cache<String, i64>,
+    observer: Arc<dyn Observer>,
 }
 
 struct KnownNonce {
@@ -34,7 +35,18 @@ struct KnownNonce {
 impl Servers {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
         let bounded = || moka::sync::Cache::builder().max_capacity(REMEMBERED_SERVERS);
-        Self { clock, nonces: bounded().build(), offsets: moka::sync::Cache::new(REMEMBERED_SERVERS) }
+        let (nonces, offsets) = (bounded().build(), moka::sync::Cache::new(REMEMBERED_SERVERS));
+        Self { clock, nonces, offsets, observer: Arc::new(NoObserver) }
+    }
+
+    /// Tells how often nonces cost a second attempt.
+    pub(crate) fn observed_by(self, observer: Arc<dyn Observer>) -> Self {
+        Self { observer, ..self }
+    }
+
+    /// A server wanted another nonce than the one it got.
+    pub(crate) fn nonce_retried(&self) {
+        self.observer.nonce_retry();
     }
 
     /// The latest nonce of a server, however old: at worst it costs one more attempt.

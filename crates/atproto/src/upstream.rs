@@ -193,7 +193,10 @@ impl Upstream {
     ) -> Result<Verdict, ProxyError> {
         let clock_moved = self.servers.learn_clock(origin, answer.headers());
         match exchange.observe_parts(answer.status(), answer.headers(), b"") {
-            Ok(NonceStep::Retry) => return Ok(Verdict::SignAgain),
+            Ok(NonceStep::Retry) => {
+                self.servers.nonce_retried();
+                return Ok(Verdict::SignAgain);
+            }
             Ok(NonceStep::Done) => {}
             Err(DpopExchangeError::DpopNonceLoop | DpopExchangeError::NonceMissing) => {
                 return Err(ProxyError::NonceLoop);

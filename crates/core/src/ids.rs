@@ -61,6 +61,11 @@ uuid_id! {
     ConnectionId
 }
 
+uuid_id! {
+    /// Names something that was told.
+    NoticeId
+}
+
 /// Names one browser or app install; 128 random bits in 32 lower-case hexadecimal digits.
 ///
 /// Knowing it is not enough to use the session: the seal around it is what a client must hold.

@@ -41,6 +41,6 @@ pub use credential::{
 pub use device_session::{DeviceAccount, DeviceSession};
 pub use did::{Did, DidError, DidMethod};
 pub use handle::{Handle, HandleError};
-pub use ids::{AccountId, ConnectionId, DeviceSessionId, IdError};
+pub use ids::{AccountId, ConnectionId, DeviceSessionId, IdError, NoticeId};
 pub use login_identifier::{LoginIdentifier, LoginIdentifierError};
 pub use nsid::{Nsid, NsidError};

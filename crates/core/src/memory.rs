@@ -14,6 +14,7 @@
 //! ```
 
 mod accounts;
+mod alerts;
 mod authorization_requests;
 mod connections;
 mod credentials;
@@ -25,8 +26,9 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
 
+use self::alerts::DeliveryRow;
 use self::device_sessions::DeviceRow;
-use crate::ports::Stores;
+use crate::ports::{Incident, IncidentSubject, Stores};
 use crate::{
     Account, AccountId, AuthorizationRequestRecord, Connection, ConnectionId, CredentialRecord, DeviceSessionId,
     StateHash, WrappedDataKey,
@@ -49,7 +51,8 @@ impl MemoryStores {
             credentials: shared.clone(),
             data_keys: shared.clone(),
             authorization_requests: shared.clone(),
-            device_sessions: shared,
+            device_sessions: shared.clone(),
+            alerts: shared,
         }
     }
 
@@ -68,4 +71,6 @@ struct Tables {
     data_keys: HashMap<AccountId, WrappedDataKey>,
     authorization_requests: HashMap<StateHash, AuthorizationRequestRecord>,
     device_sessions: HashMap<DeviceSessionId, DeviceRow>,
+    incidents: HashMap<IncidentSubject, Incident>,
+    deliveries: HashMap<String, DeliveryRow>,
 }

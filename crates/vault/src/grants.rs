@@ -198,7 +198,7 @@ impl Vault {
                 continue;
             }
             self.forget(grant.connection);
-            if old.as_ref().is_some_and(|old| matches!(old.state, CredentialState::NeedsReauth(_))) {
+            if old.as_ref().is_some_and(|old| old.state != CredentialState::Ok) {
                 self.tell(&record, AccountEventKind::Recovered);
             }
             self.publish(grant.connection).await;

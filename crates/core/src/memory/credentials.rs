@@ -159,6 +159,7 @@ impl CredentialStore for MemoryStores {
             return Ok(Cas::Stale);
         }
         tables.credentials.remove(&connection);
+        tables.forget_incident(connection);
         Ok(Cas::Done)
     }
 }

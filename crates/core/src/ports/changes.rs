@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use super::AccountNotice;
 use crate::{AccountId, ConnectionId, DeviceSessionId};
 
 /// What was changed; whoever keeps a copy of it drops the copy.
@@ -18,6 +19,8 @@ pub enum Change {
     Credential(ConnectionId),
     /// An account: its profile, or it was removed.
     Account(AccountId),
+    /// Nothing that anybody keeps a copy of: something happened to an account's access, for whoever follows it.
+    Notice(AccountNotice),
 }
 
 impl Change {
@@ -27,6 +30,7 @@ impl Change {
             Self::DeviceSession(id) => format!("device {id}"),
             Self::Credential(id) => format!("credential {id}"),
             Self::Account(id) => format!("account {id}"),
+            Self::Notice(notice) => format!("notice {notice}"),
         }
     }
 
@@ -38,6 +42,7 @@ impl Change {
             "device" => DeviceSessionId::parse(id).ok().map(Self::DeviceSession),
             "credential" => ConnectionId::parse(id).ok().map(Self::Credential),
             "account" => AccountId::parse(id).ok().map(Self::Account),
+            "notice" => AccountNotice::parse(id).map(Self::Notice),
             _ => None,
         }
     }
@@ -73,8 +78,10 @@ impl ChangeFeed for NoChangeFeed {
 
 #[cfg(all(test, feature = "testing"))]
 mod tests {
+    use super::super::{AccountEvent, AccountEventKind};
     use super::*;
     use crate::testing::SeededEntropy;
+    use crate::{NeedsReauth, NoticeId, Timestamp};
 
     #[test]
     fn a_change_is_read_as_it_was_written() {
@@ -86,7 +93,15 @@ mod tests {
         ] {
             assert_eq!(Change::from_message(&change.to_message()), Some(change));
         }
-        for message in ["", "device", "device x", "other 0123", "credential 1\n"] {
+        let kinds = NeedsReauth::ALL.map(AccountEventKind::NeedsReauth);
+        let others = [AccountEventKind::Refreshed, AccountEventKind::Recovered, AccountEventKind::OutcomeUnknown];
+        for kind in kinds.into_iter().chain(others) {
+            let (account, connection) = (AccountId::random(&entropy), ConnectionId::random(&entropy));
+            let event = AccountEvent { at: Timestamp::from_millis(1_700_000_000_123), account, connection, kind };
+            let notice = Change::Notice(AccountNotice { id: NoticeId::random(&entropy), event });
+            assert_eq!(Change::from_message(&notice.to_message()), Some(notice));
+        }
+        for message in ["", "device", "device x", "other 0123", "credential 1\n", "notice 1 2 3 4 5", "notice"] {
             assert_eq!(Change::from_message(message), None, "{message:?}");
         }
     }

@@ -31,6 +31,8 @@ pub enum Purpose {
     Authorization,
     /// A refresh: 64 KB, 60 s, on a connection of its own, never sent twice by the client.
     Refresh,
+    /// A message to an address of the operator: 64 KB, 15 s.
+    Webhook,
     /// A call for the person: streamed, no cap, 30 s to the first byte of the answer's head once the request is sent.
     Api,
 }
@@ -41,7 +43,7 @@ impl Purpose {
         match self {
             Self::HandleLookup => 2 * 1024,
             Self::Document => 512 * 1024,
-            Self::Authorization | Self::Refresh => 64 * 1024,
+            Self::Authorization | Self::Refresh | Self::Webhook => 64 * 1024,
             Self::Api => 1024 * 1024,
         }
     }
@@ -51,6 +53,7 @@ impl Purpose {
         match self {
             Self::HandleLookup => Duration::from_secs(5),
             Self::Document => Duration::from_secs(10),
+            Self::Webhook => Duration::from_secs(15),
             Self::Authorization | Self::Api => Duration::from_secs(30),
             Self::Refresh => Duration::from_mins(1),
         }

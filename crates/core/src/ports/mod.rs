@@ -1,6 +1,7 @@
 //! The ports: everything that the domain needs from outside, as traits. Adapters implement them; only the binary's
 //! composition names adapters.
 
+mod alerts;
 mod changes;
 mod clock;
 mod device_log;
@@ -15,6 +16,9 @@ mod shared_tier;
 mod spill;
 mod stores;
 
+pub use alerts::{
+    AlertStore, CensusEntry, ClaimedDelivery, CountedState, Incident, IncidentSubject, NewDelivery, TokenAge,
+};
 pub use changes::{Change, ChangeFeed, ChangeListener, NoChangeFeed};
 pub use clock::Clock;
 pub use device_log::{DeviceChangeLog, DeviceChanges};
@@ -23,7 +27,7 @@ pub use entropy::Entropy;
 pub use http::{BoxError, HttpClient, HttpError, HttpFault, Purpose, Sent, StreamBody, full_body};
 pub use keys::{KeyEncryptionKey, KeyProvider, KeyProviderError};
 pub use listeners::ChangeListeners;
-pub use observer::{AccountEvent, AccountEventKind, NoObserver, Observer, RefreshResult};
+pub use observer::{AccountEvent, AccountEventKind, AccountNotice, NoObserver, Observer, RefreshResult};
 pub use refresher::{
     AccessProbe, GrantFacts, PreparedRefresh, RefreshOutcome, RefreshRefusal, RefreshedTokens, Refresher,
 };

@@ -1,9 +1,10 @@
 //! What the vault tells about its work: events for people and figures for operators. Never a secret.
 
+use std::fmt;
 use std::time::Duration;
 
 use super::AccessProbe;
-use crate::{AccountId, ConnectionId, NeedsReauth, Timestamp};
+use crate::{AccountId, ConnectionId, NeedsReauth, NoticeId, Timestamp};
 
 /// Something that happened to an account's access.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +42,55 @@ impl AccountEventKind {
             Self::NeedsReauth(_) => "needs_reauth",
             Self::OutcomeUnknown => "outcome_unknown",
         }
+    }
+}
+
+impl AccountEventKind {
+    /// Why the person is needed: a code.
+    pub const fn reason(self) -> Option<&'static str> {
+        match self {
+            Self::NeedsReauth(reason) => Some(reason.code()),
+            Self::Refreshed | Self::Recovered | Self::OutcomeUnknown => None,
+        }
+    }
+}
+
+/// An event with a name of its own, so that whoever hears of it twice can tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountNotice {
+    /// Names it.
+    pub id: NoticeId,
+    /// What happened.
+    pub event: AccountEvent,
+}
+
+impl fmt::Display for AccountNotice {
+    /// The notice as one line of text, for a channel.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let AccountEvent { at, account, connection, kind } = &self.event;
+        let reason = kind.reason().unwrap_or("-");
+        write!(f, "{} {} {account} {connection} {} {reason}", self.id, at.as_millis(), kind.name())
+    }
+}
+
+impl AccountNotice {
+    /// Reads what `to_string` wrote.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split(' ');
+        let id = NoticeId::parse(parts.next()?).ok()?;
+        let at = Timestamp::from_millis(parts.next()?.parse().ok()?);
+        let account = AccountId::parse(parts.next()?).ok()?;
+        let connection = ConnectionId::parse(parts.next()?).ok()?;
+        let kind = match (parts.next()?, parts.next()?) {
+            ("refreshed", "-") => AccountEventKind::Refreshed,
+            ("recovered", "-") => AccountEventKind::Recovered,
+            ("outcome_unknown", "-") => AccountEventKind::OutcomeUnknown,
+            ("needs_reauth" | "lost_response", reason) => AccountEventKind::NeedsReauth(NeedsReauth::from_code(reason)?),
+            _ => return None,
+        };
+        let notice = Self { id, event: AccountEvent { at, account, connection, kind } };
+        // Exactly one spelling, as everywhere.
+        (notice.to_string() == text).then_some(notice)
     }
 }
 

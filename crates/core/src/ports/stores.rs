@@ -293,4 +293,6 @@ pub struct Stores {
     pub authorization_requests: std::sync::Arc<dyn AuthorizationRequestStore>,
     /// Device sessions.
     pub device_sessions: std::sync::Arc<dyn DeviceSessionStore>,
+    /// Incidents and webhooks.
+    pub alerts: std::sync::Arc<dyn super::AlertStore>,
 }

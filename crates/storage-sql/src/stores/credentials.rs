@@ -1,6 +1,6 @@
 //! Sealed credentials, one per connection.
 
-mod state;
+pub(super) mod state;
 
 use async_trait::async_trait;
 use bowerbird_core::ports::{BegunRefresh, Cas, CredentialStore, DueCredential, DuePlace, LeaseRequest, StoreError};

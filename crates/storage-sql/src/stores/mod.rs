@@ -1,6 +1,7 @@
 //! One file per store; each is written once, over either engine.
 
 mod accounts;
+mod alerts;
 mod authorization_requests;
 mod connections;
 mod credentials;

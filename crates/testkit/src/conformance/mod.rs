@@ -11,6 +11,7 @@
 //! is expensive.
 
 pub mod accounts;
+pub mod alerts;
 pub mod authorization_requests;
 pub mod connections;
 pub mod credentials;
@@ -41,6 +42,20 @@ macro_rules! conformance_properties {
                 going_on_after_a_removed_account_is_refused,
                 removing_takes_everything_along,
                 removing_moves_the_active_place,
+            }
+            alerts {
+                an_incident_is_opened_once_and_closed_once,
+                one_of_many_opens_and_one_of_many_closes,
+                an_incident_of_another_kind_is_told_and_one_of_the_same_is_not,
+                no_incident_of_an_access_that_works_or_is_gone,
+                an_incident_goes_with_its_credential,
+                a_delivery_is_claimed_once_and_comes_back_when_the_claim_ends,
+                a_claim_that_is_over_changes_nothing,
+                deliveries_are_of_one_endpoint_and_in_order,
+                deliveries_of_an_account_go_with_it,
+                a_refused_delivery_keeps_the_incident_from_opening,
+                waiting_is_counted_up_to_a_number_and_old_ones_are_purged,
+                the_census_counts_by_state_and_age,
             }
             connections {
                 ensure_keeps_the_first,

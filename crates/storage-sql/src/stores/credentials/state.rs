@@ -60,7 +60,7 @@ pub(super) fn read_state(
 }
 
 /// Reads the reason of a credential that needs a person.
-pub(super) fn read_reason(row: RowOf<'_>) -> Result<NeedsReauth, StoreError> {
+pub(in crate::stores) fn read_reason(row: RowOf<'_>) -> Result<NeedsReauth, StoreError> {
     let code = row.optional_text("reason")?;
     code.as_deref().and_then(NeedsReauth::from_code).ok_or_else(|| row.inconsistent("reason"))
 }

@@ -1,0 +1,1 @@
+CREATE INDEX incidents_by_connection ON incidents (connection_id) WHERE connection_id IS NOT NULL;
