@@ -29,6 +29,7 @@ const OAUTH: &str = "bowerbird-oauth";
 const CORE: &str = "bowerbird-core";
 const VAULT: &str = "bowerbird-vault";
 const ATPROTO: &str = "bowerbird-atproto";
+const EVENTS: &str = "bowerbird-events";
 const PLATFORMS: &str = "bowerbird-platforms";
 const MASTODON: &str = "bowerbird-mastodon";
 const NET: &str = "bowerbird-net";
@@ -44,6 +45,7 @@ pub(super) const ROOMS: &[Room] = &[
     Room { package: OAUTH, knows: &[] },
     Room { package: CORE, knows: &[OAUTH] },
     Room { package: VAULT, knows: &[OAUTH, CORE] },
+    Room { package: EVENTS, knows: &[OAUTH, CORE, VAULT] },
     Room { package: NET, knows: &[OAUTH, CORE] },
     Room { package: STORAGE_FILE, knows: &[OAUTH, CORE] },
     Room { package: STORAGE_SQL, knows: &[OAUTH, CORE] },
@@ -52,7 +54,7 @@ pub(super) const ROOMS: &[Room] = &[
     Room { package: PLATFORMS, knows: &[OAUTH, CORE, VAULT] },
     Room { package: ATPROTO, knows: &[OAUTH, CORE, VAULT] },
     Room { package: MASTODON, knows: &[OAUTH, CORE, VAULT, ATPROTO] },
-    Room { package: SERVER, knows: &[OAUTH, CORE, VAULT, ATPROTO, PLATFORMS, MASTODON] },
+    Room { package: SERVER, knows: &[OAUTH, CORE, VAULT, EVENTS, ATPROTO, PLATFORMS, MASTODON] },
     Room { package: TESTKIT, knows: &["*"] },
     Room { package: "bowerbird", knows: &["*"] },
     Room { package: "xtask", knows: &[] },
