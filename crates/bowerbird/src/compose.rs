@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bowerbird_atproto::{AllowedServices, Atproto, AtprotoConfig, AtprotoPorts, ProxyPolicyConfig, ResolverMode};
 use bowerbird_core::ports::{Clock, Entropy, KeyProvider, NoSpill, SpillStore, Stores};
+use bowerbird_events::{EventHub, HubConfig, HubPorts, Teller};
 use bowerbird_net::{NetClient, NetConfig, OsEntropy, SystemClock};
 use bowerbird_oauth::TransportPolicy;
 use bowerbird_server::{SharedTier, SnapshotTier};
@@ -34,6 +35,9 @@ pub(crate) struct Composition {
     pub(crate) redis: Option<RedisTier>,
     pub(crate) shared: SharedTier,
     pub(crate) guards: Guards,
+    pub(crate) events: EventHub,
+    /// Tells what `events` hears, once somebody runs it.
+    pub(crate) teller: Teller,
 }
 
 /// Opens the database, the network and the keys, and builds the use cases on them: for a command that refreshes nothing.
@@ -58,6 +62,7 @@ async fn put_together(
     let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
     let found_keys = EncryptionKeys::find(values, settings)?;
     let client_keys = config::client_keys(values)?;
+    let webhooks = config::webhooks(values, settings)?;
     let net = NetClient::new(net_config(settings)?, Arc::clone(&clock)).map_err(configuration)?;
     Guards::refuse_a_lost_database(settings)?;
     let database = open_database(settings).await?;
@@ -70,6 +75,20 @@ async fn put_together(
     let seal = SnapshotSeal::new(&cluster_id, Arc::clone(&keys), Arc::clone(&entropy));
     let shared = shared_tier(redis.as_ref(), &database, &cluster_id, seal);
     let stores = database.stores();
+    let hub_config = HubConfig {
+        origin: settings.base_url.origin().ascii_serialization(),
+        instance: instance(),
+        version: env!("CARGO_PKG_VERSION"),
+        webhooks,
+    };
+    let hub_ports = HubPorts {
+        stores: stores.clone(),
+        http: Arc::clone(&net) as _,
+        clock: Arc::clone(&clock),
+        entropy: Arc::clone(&entropy),
+        changes: Arc::clone(&shared.changes),
+    };
+    let (events, teller) = EventHub::new(hub_config, hub_ports);
     let atproto_config = AtprotoConfig {
         base_url: settings.base_url.clone(),
         app_name: settings.app_name.clone(),
@@ -108,11 +127,15 @@ async fn put_together(
         entropy: Arc::clone(&entropy),
         stores: stores.clone(),
         keys,
-        surroundings: VaultSurroundings { spill, changes: Arc::clone(&shared.changes), ..VaultSurroundings::default() },
+        surroundings: VaultSurroundings {
+            spill,
+            observer: Arc::new(events.clone()),
+            changes: Arc::clone(&shared.changes),
+        },
     };
     let atproto = Atproto::new(atproto_config, ports).map_err(configuration)?;
     let guards = Guards::new(settings, database.clone(), cluster_id);
-    Ok(Composition { clock, entropy, database, stores, atproto, net, redis, shared, guards })
+    Ok(Composition { clock, entropy, database, stores, atproto, net, redis, shared, guards, events, teller })
 }
 
 /// Opens the database alone.

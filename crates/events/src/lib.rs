@@ -20,6 +20,6 @@ mod webhooks;
 pub use hub::{EventHub, HubConfig, HubPorts};
 pub use metrics::{METRICS_TYPE, Metrics};
 pub use report::{EVENT_TYPES, Report};
-pub use streams::{EventStreams, StreamRefusal, Subscription};
+pub use streams::{EventStreams, StreamRefusal, StreamedEvent, Subscription};
 pub use teller::Teller;
 pub use webhooks::{WebhookConfig, WebhookSecret, WebhookSecretError};

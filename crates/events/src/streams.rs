@@ -42,8 +42,17 @@ struct Registry {
 struct Follower {
     client: String,
     accounts: Vec<AccountId>,
-    events: mpsc::Sender<Bytes>,
+    events: mpsc::Sender<StreamedEvent>,
     missed: Arc<AtomicBool>,
+}
+
+/// An event for a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamedEvent {
+    /// Whose it is.
+    pub account: Option<AccountId>,
+    /// As `text/event-stream` writes it.
+    pub frame: Bytes,
 }
 
 /// Why no stream is given.
@@ -64,7 +73,7 @@ pub enum StreamRefusal {
 #[derive(Debug)]
 pub struct Subscription {
     id: u64,
-    events: mpsc::Receiver<Bytes>,
+    events: mpsc::Receiver<StreamedEvent>,
     missed: Arc<AtomicBool>,
     streams: EventStreams,
 }
@@ -129,11 +138,11 @@ impl EventStreams {
         }
         let account = report.account_id.and_then(|account| registry.by_account.get(&account));
         let interested = account.into_iter().flatten().chain(&registry.of_everything);
-        let mut frame: Option<Bytes> = None;
+        let mut event: Option<StreamedEvent> = None;
         for id in interested {
             let Some(follower) = registry.followers.get(id) else { continue };
-            let frame = frame.get_or_insert_with(|| frame_of(report)).clone();
-            if follower.events.try_send(frame).is_err() {
+            let written = || StreamedEvent { account: report.account_id, frame: frame_of(report) };
+            if follower.events.try_send(event.get_or_insert_with(written).clone()).is_err() {
                 follower.missed.store(true, Ordering::Relaxed);
             }
         }
@@ -179,8 +188,8 @@ impl Subscription {
         }
     }
 
-    /// The next event, as `text/event-stream` writes it; None when the stream has ended.
-    pub async fn next(&mut self) -> Option<Bytes> {
+    /// The next event; None when the stream has ended.
+    pub async fn next(&mut self) -> Option<StreamedEvent> {
         self.events.recv().await
     }
 
@@ -240,8 +249,9 @@ mod tests {
         let event = report(&entropy, one);
         streams.publish(&event);
         streams.publish(&event);
-        let frame = of_one.next().await.unwrap();
-        let text = String::from_utf8(frame.to_vec()).unwrap();
+        let heard = of_one.next().await.unwrap();
+        assert_eq!(heard.account, Some(one));
+        let text = String::from_utf8(heard.frame.to_vec()).unwrap();
         assert!(text.starts_with(&format!("id: {}\nevent: refreshed\ndata: {{", event.id)), "{text}");
         assert!(text.ends_with("}\n\n") && text.matches('\n').count() == 4, "{text}");
         assert_eq!((waiting(&mut of_one), waiting(&mut of_other), waiting(&mut operator)), (0, 0, 1));

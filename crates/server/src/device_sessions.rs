@@ -4,6 +4,7 @@
 //! only as long as the log of changes says so ([`crate::device_log`] tells why that is enough); without a log a row is
 //! looked at again every second.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use bowerbird_core::ports::{Cas, Change, ChangeFeed, ChangeListener, Clock, DeviceSessionStore, Entropy, StoreError};
 use bowerbird_core::{AccountId, DeviceAccount, DeviceSession, DeviceSessionId, Timestamp};
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use crate::device_log::{DeviceLog, Reading, millis};
 use crate::rolling::RollingAnswer;
@@ -46,6 +48,8 @@ struct Shared {
     cache: moka::sync::Cache<DeviceSessionId, Arc<LiveDevice>>,
     /// Counts changes, so that a row read before a change is not cached after it.
     changes: AtomicU64,
+    /// Whoever looks at a session for longer than a request.
+    watched: Watched,
 }
 
 /// A session that was alive when it was last looked at.
@@ -87,8 +91,9 @@ impl DeviceSessions {
         // Without a log nothing tells whether a copy of somebody else's still counts.
         let snapshots = Snapshots::new(tier.snapshots.clone().filter(|_| log.is_some()));
         let changes_feed = Arc::clone(&tier.changes);
-        let changes = AtomicU64::new(0);
-        let shared = Arc::new(Shared { store, clock, entropy, changes_feed, log, snapshots, ttl, cache, changes });
+        let (changes, watched) = (AtomicU64::new(0), Watched::default());
+        let shared =
+            Arc::new(Shared { store, clock, entropy, changes_feed, log, snapshots, ttl, cache, changes, watched });
         shared.changes_feed.listen(Arc::new(News(Arc::downgrade(&shared))));
         Self(shared)
     }
@@ -97,6 +102,31 @@ impl DeviceSessions {
     pub(crate) async fn find(&self, id: &DeviceSessionId) -> Result<Option<Arc<LiveDevice>>, StoreError> {
         let now = self.0.clock.now();
         let checking = millis(self.0.clock.monotonic());
+        let Some(live) = self.look(id, now, checking).await? else { return Ok(None) };
+        if !due_for_touch(&live.session, now) {
+            return Ok(Some(live));
+        }
+        self.touch(live, now, checking).await
+    }
+
+    /// Finds a session that is alive, without its being used by that.
+    pub(crate) async fn peek(&self, id: &DeviceSessionId) -> Result<Option<Arc<LiveDevice>>, StoreError> {
+        self.look(id, self.0.clock.now(), millis(self.0.clock.monotonic())).await
+    }
+
+    /// Watches a session, alive or not.
+    pub(crate) fn watch(&self, id: &DeviceSessionId) -> DeviceWatch {
+        let mut watched = self.0.watched.0.lock();
+        let changes = watched.entry(id.clone()).or_insert_with(|| watch::channel(()).0).subscribe();
+        DeviceWatch { id: id.clone(), changes, shared: Arc::clone(&self.0) }
+    }
+
+    async fn look(
+        &self,
+        id: &DeviceSessionId,
+        now: Timestamp,
+        checking: u64,
+    ) -> Result<Option<Arc<LiveDevice>>, StoreError> {
         let live = match self.0.cache.get(id) {
             Some(live) if checking.saturating_sub(live.checked_at.load(Ordering::Relaxed)) < millis(RECHECK) => live,
             known => match self.read(id, now, checking, known).await? {
@@ -104,13 +134,7 @@ impl DeviceSessions {
                 None => return Ok(None),
             },
         };
-        if !live.session.is_alive(now) {
-            return Ok(None);
-        }
-        if !due_for_touch(&live.session, now) {
-            return Ok(Some(live));
-        }
-        self.touch(live, now, checking).await
+        Ok(live.session.is_alive(now).then_some(live))
     }
 
     async fn read(
@@ -293,6 +317,40 @@ impl Shared {
             log.heard(id);
         }
         self.cache.invalidate(id);
+        if let Some(changes) = self.watched.0.lock().get(id) {
+            changes.send_replace(());
+        }
+    }
+}
+
+/// The sessions that are watched.
+#[derive(Default)]
+struct Watched(Mutex<HashMap<DeviceSessionId, watch::Sender<()>>>);
+
+/// Somebody who wants to know when a session changes, for as long as this lives.
+pub(crate) struct DeviceWatch {
+    id: DeviceSessionId,
+    changes: watch::Receiver<()>,
+    shared: Arc<Shared>,
+}
+
+impl DeviceWatch {
+    /// Waits until the session was signed out, renamed, or has other accounts; now and then it has not.
+    pub(crate) async fn changed(&mut self) {
+        if self.changes.changed().await.is_err() {
+            // Nobody tells any more; cannot be, as long as the session is watched.
+            std::future::pending().await
+        }
+    }
+}
+
+impl Drop for DeviceWatch {
+    fn drop(&mut self) {
+        let mut watched = self.shared.watched.0.lock();
+        // Our own receiver is still there.
+        if watched.get(&self.id).is_some_and(|changes| changes.receiver_count() <= 1) {
+            watched.remove(&self.id);
+        }
     }
 }
 
@@ -314,6 +372,7 @@ impl ChangeListener for News {
                 Some(log) => log.missed(),
                 None => shared.cache.invalidate_all(),
             }
+            shared.watched.0.lock().values().for_each(|changes| drop(changes.send_replace(())));
         }
     }
 }

@@ -14,6 +14,7 @@
 //! ```
 
 mod accounts;
+mod admin;
 mod client_address;
 mod config;
 mod cookies;
@@ -46,6 +47,7 @@ mod sign_out;
 mod site;
 mod snapshots;
 
+pub use admin::{AdminParts, admin_router};
 pub use client_address::AddressRange;
 pub use config::ServerConfig;
 pub use openapi::openapi;

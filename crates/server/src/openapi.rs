@@ -6,7 +6,7 @@ use utoipa::{Modify, OpenApi};
 use crate::error::ErrorBody;
 use crate::overview::{AccountStatus, ListedAccount};
 use crate::routes::{
-    account_activate, account_add, account_avatar, account_list, account_remove, assets, client_metadata, docs, forms,
+    account_activate, account_add, account_avatar, account_list, account_remove, assets, client_metadata, docs, events, forms,
     health, home, jwks, login, login_repair, logout, oauth_callback, openapi_json, ready, session, tokens_health,
     validate_session, xrpc,
 };
@@ -31,7 +31,7 @@ use crate::routes::{
         docs::get, assets::css, assets::favicon,
         session::get, validate_session::get, logout::post,
         account_list::get, account_add::post, account_activate::post, account_remove::delete, account_avatar::get,
-        tokens_health::get,
+        tokens_health::get, events::get,
         xrpc::get, xrpc::post,
         oauth_callback::get, client_metadata::get, jwks::get,
         health::get, ready::get, openapi_json::get,

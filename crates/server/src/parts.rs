@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::FromRef;
 use bowerbird_atproto::{Atproto, ClientIdentity, Profiles, XrpcProxy};
 use bowerbird_core::ports::{Clock, Entropy, Stores};
+use bowerbird_events::EventStreams;
 use bowerbird_vault::SealRing;
 use futures_util::future::BoxFuture;
 
@@ -13,6 +14,7 @@ use crate::config::ServerConfig;
 use crate::device_sessions::DeviceSessions;
 use crate::overview::Overview;
 use crate::rate_limit::LoginLimiter;
+use crate::routes::events::Following;
 use crate::routes::oauth_callback::Ending;
 use crate::routes::tokens_health::TokenHealths;
 use crate::seals::Seals;
@@ -44,6 +46,8 @@ pub struct ServerParts {
     pub ready: ReadyCheck,
     /// What is shared with other instances beside the stores.
     pub shared: SharedTier,
+    /// Events as they happen; without a hub that feeds it, nothing is ever heard.
+    pub events: EventStreams,
 }
 
 /// The pieces, wired; handlers see one piece at a time (`State<Site>`), extractors borrow.
@@ -65,6 +69,7 @@ struct Pieces {
     proxy: XrpcProxy,
     shown_tokens: ShownTokens,
     healths: TokenHealths,
+    following: Following,
     ending: Ending,
     ready: Ready,
 }
@@ -75,7 +80,7 @@ pub(crate) struct Ready(pub(crate) ReadyCheck);
 
 impl Parts {
     pub(crate) fn new(parts: ServerParts) -> Self {
-        let ServerParts { config, atproto, stores, seals, clock, entropy, ready, shared } = parts;
+        let ServerParts { config, atproto, stores, seals, clock, entropy, ready, shared, events } = parts;
         let Atproto { logins, proxy, client, profiles, vault, .. } = atproto;
         let site = Site::new(config, client.session_cap_seconds());
         let devices = DeviceSessions::new(
@@ -99,6 +104,7 @@ impl Parts {
             seals: Seals::new(site.clone(), seals, Arc::clone(&clock), Arc::clone(&entropy)),
             shown_tokens: ShownTokens::new(site.expose_tokens && site.loopback, Arc::clone(&stores.connections), vault),
             ending: Ending::new(logins.clone(), devices.clone(), accounts.clone(), profiles.clone()),
+            following: Following { streams: events, devices: devices.clone() },
             departures: Departures::new(devices.clone(), accounts.clone(), logins),
             site,
             clock,
@@ -164,6 +170,7 @@ piece! {
     proxy: XrpcProxy,
     shown_tokens: ShownTokens,
     healths: TokenHealths,
+    following: Following,
     ending: Ending,
     ready: Ready,
 }

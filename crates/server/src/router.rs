@@ -10,7 +10,7 @@ use crate::door::DoorLayer;
 use crate::parts::{Parts, ServerParts};
 use crate::routes::{
     account_activate, account_add, account_avatar, account_list, account_remove, assets, client_metadata, docs,
-    fallback, forms, health, home, jwks, login, login_repair, logout, oauth_callback, openapi_json, ready, session,
+    events, fallback, forms, health, home, jwks, login, login_repair, logout, oauth_callback, openapi_json, ready, session,
     tokens_health, validate_session, xrpc,
 };
 
@@ -58,6 +58,7 @@ fn table() -> Table {
         .get("/api/accounts/{id}/avatar", account_avatar::get)
         .get("/api/tokens/health", tokens_health::get)
         .alias("/api/social/tokens/health", MethodFilter::GET, tokens_health::get)
+        .visit("/api/events", events::get)
         .xrpc()
         // OAuth servers
         .visit("/oauth/callback", oauth_callback::get)

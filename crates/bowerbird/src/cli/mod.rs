@@ -109,6 +109,8 @@ pub(crate) enum KeyKind {
     CookieSecret,
     /// Encrypts stored credentials (`BOWERBIRD_ENCRYPTION_KEY`)
     EncryptionKey,
+    /// Signs webhooks (`BOWERBIRD_WEBHOOK_SECRET`)
+    WebhookSecret,
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,11 +1,13 @@
 //! `bowerbird serve`
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bowerbird_core::ports::{Clock, DeviceChangeLog, Stores};
-use bowerbird_server::{Crew, ServeLimits, ServerConfig, ServerParts};
+use bowerbird_server::{AdminParts, Crew, ReadyCheck, ServeLimits, ServerConfig, ServerParts};
+use bowerbird_storage_sql::SqlStores;
 use bowerbird_vault::SealRing;
 use futures_util::FutureExt as _;
 use serde_json::json;
@@ -23,6 +25,10 @@ use crate::printer::Printer;
 const PURGE_INTERVAL: Duration = Duration::from_mins(1);
 /// How long a stop waits for refreshes that are under way: one is at most 60 s long.
 const DRAIN: Duration = Duration::from_secs(75);
+/// Connections to the operator's listener at once.
+const ADMIN_CONNECTIONS: usize = 64;
+/// How long a stop waits until what refreshes brought up is told.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Runs the server until it is told to stop.
 pub(crate) async fn run(loaded: Loaded, printer: Printer) -> Result<ExitCode, Failure> {
@@ -36,11 +42,16 @@ pub(crate) async fn run(loaded: Loaded, printer: Printer) -> Result<ExitCode, Fa
     composition.guards.examine(&composition.atproto.vault).await?;
     let listener = listen(&loaded.settings).await?;
     let address = listener.local_addr().map_err(Failure::internal)?;
+    let admin = match loaded.settings.admin_listen {
+        Some(address) => Some((listen_at(address, "BOWERBIRD_ADMIN_LISTEN").await?, admin_parts(&loaded, &composition)?)),
+        None => None,
+    };
     let parts = server_parts(&loaded, &composition)?;
     let router = bowerbird_server::router(parts);
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let crew = Crew::start(threads).map_err(Failure::internal)?;
     let vault = composition.atproto.vault.clone();
+    let telling = tokio::spawn(composition.teller.run(vault.clone()));
     let background = [
         tokio::spawn(purge(
             composition.stores.clone(),
@@ -58,13 +69,20 @@ pub(crate) async fn run(loaded: Loaded, printer: Printer) -> Result<ExitCode, Fa
         printer.line(&format!("Bowerbird is ready: open {base_url} (listening on {address})"));
     }
 
-    let served = bowerbird_server::serve(&crew, listener, router, ServeLimits::default(), stop_signal()?).await;
+    let stop = stop_signal()?.shared();
+    let streams = composition.events.streams().clone();
+    // Streams never end by themselves, and an orderly stop waits for answers that are under way.
+    let stop_public = stop.clone().map(move |()| streams.close());
+    let serving = bowerbird_server::serve(&crew, listener, router, ServeLimits::default(), stop_public);
+    let (served, _) = tokio::join!(serving, serve_admin(&crew, admin, stop));
     background.iter().for_each(tokio::task::JoinHandle::abort);
     // Refreshes first: once sent they must end and be saved, whatever else is torn down.
     let drained = composition.atproto.vault.drain(DRAIN).await;
     if drained.left > 0 || drained.unsaved > 0 {
         tracing::error!(left = drained.left, unsaved = drained.unsaved, "stopped with refreshes that were not saved");
     }
+    composition.events.settle(LAST_WORDS).await;
+    telling.abort();
     drop(crew);
     composition.database.close().await;
     served.map_err(Failure::internal)?;
@@ -72,9 +90,43 @@ pub(crate) async fn run(loaded: Loaded, printer: Printer) -> Result<ExitCode, Fa
 }
 
 async fn listen(settings: &Settings) -> Result<TcpListener, Failure> {
-    TcpListener::bind(settings.listen).await.map_err(|error| {
-        let hint = format!("is another server using {}? Choose another with --listen", settings.listen);
+    listen_at(settings.listen, "--listen").await
+}
+
+async fn listen_at(address: SocketAddr, setting: &str) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let hint = format!("is another server using {address}? Choose another with {setting}");
         Failure { code: USER, ..Failure::internal(error) }.with_hint(hint)
+    })
+}
+
+/// The operator's listener, if there is one. Its troubles end nothing else.
+async fn serve_admin(crew: &Crew, admin: Option<(TcpListener, AdminParts)>, stop: impl Future<Output = ()>) {
+    let Some((listener, parts)) = admin else { return };
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(%address, "the operator's listener is open");
+    }
+    let limits = ServeLimits { connections: ADMIN_CONNECTIONS, ..ServeLimits::default() };
+    if let Err(error) = bowerbird_server::serve(crew, listener, bowerbird_server::admin_router(parts), limits, stop).await {
+        tracing::error!(%error, "the operator's listener failed");
+    }
+}
+
+fn admin_parts(loaded: &Loaded, composition: &Composition) -> Result<AdminParts, Failure> {
+    Ok(AdminParts {
+        events: composition.events.clone(),
+        vault: composition.atproto.vault.clone(),
+        ready: ready_check(&composition.database),
+        token: config::admin_token(&loaded.values)?,
+    })
+}
+
+/// Whether the database could take a write now.
+fn ready_check(database: &SqlStores) -> ReadyCheck {
+    let database = database.clone();
+    Arc::new(move || {
+        let database = database.clone();
+        async move { database.ready().await.map_err(|error| error.to_string()) }.boxed()
     })
 }
 
@@ -83,7 +135,6 @@ fn server_parts(loaded: &Loaded, composition: &Composition) -> Result<ServerPart
     let secrets = config::cookie_secrets(&loaded.values, settings, composition.entropy.as_ref())?;
     let seals = SealRing::new(secrets).map_err(Failure::internal)?;
     let session_ttl = settings.session_ttl.min(composition.atproto.client.session_cap_seconds());
-    let database = composition.database.clone();
     Ok(ServerParts {
         config: ServerConfig {
             base_url: settings.base_url.clone(),
@@ -101,11 +152,9 @@ fn server_parts(loaded: &Loaded, composition: &Composition) -> Result<ServerPart
         seals,
         clock: Arc::clone(&composition.clock),
         entropy: Arc::clone(&composition.entropy),
-        ready: Arc::new(move || {
-            let database = database.clone();
-            async move { database.ready().await.map_err(|error| error.to_string()) }.boxed()
-        }),
+        ready: ready_check(&composition.database),
         shared: composition.shared.clone(),
+        events: composition.events.streams().clone(),
     })
 }
 

@@ -5,6 +5,7 @@ mod secrets;
 mod settings;
 mod source;
 mod variables;
+mod webhooks;
 
 use std::path::PathBuf;
 
@@ -15,6 +16,7 @@ pub(crate) use secrets::{
 pub(crate) use settings::{ExposeTokens, LogFormat, Settings};
 pub(crate) use source::{Origin, Values};
 pub(crate) use variables::{VARIABLES, Variable};
+pub(crate) use webhooks::{admin_token, webhooks};
 
 /// A configuration that cannot be used. Every message names the variable and what to write instead; none shows a
 /// secret's value.

@@ -30,6 +30,7 @@ pub(crate) enum LogFormat {
 pub(crate) struct Settings {
     pub(crate) base_url: Url,
     pub(crate) listen: SocketAddr,
+    pub(crate) admin_listen: Option<SocketAddr>,
     pub(crate) data_dir: PathBuf,
     pub(crate) database_url: String,
     pub(crate) app_name: String,
@@ -80,8 +81,10 @@ impl Settings {
         if !scope.split_ascii_whitespace().any(|part| part == "atproto") {
             return Err(ConfigError::named("BOWERBIRD_SCOPE", "it must contain `atproto`"));
         }
+        let listen: SocketAddr = parse(values, "BOWERBIRD_LISTEN", "an address and port such as 127.0.0.1:8080")?;
         Ok(Self {
-            listen: parse(values, "BOWERBIRD_LISTEN", "an address and port such as 127.0.0.1:8080")?,
+            listen,
+            admin_listen: admin_listen(values, listen)?,
             database_url,
             app_name: text(values, "BOWERBIRD_APP_NAME")?,
             logo_uri: https(values, "BOWERBIRD_LOGO_URI")?,
@@ -138,6 +141,24 @@ impl Settings {
     pub(crate) fn is_loopback(&self) -> bool {
         is_loopback(&self.base_url)
     }
+}
+
+/// The operator's listener: apart from the public one, and with a token where others could reach it.
+fn admin_listen(values: &Values, public: SocketAddr) -> Result<Option<SocketAddr>, ConfigError> {
+    const NAME: &str = "BOWERBIRD_ADMIN_LISTEN";
+    let Some(given) = values.get(NAME) else { return Ok(None) };
+    let form = |_| ConfigError::named(NAME, "write an address and port such as 127.0.0.1:9090");
+    let address: SocketAddr = given.parse().map_err(form)?;
+    let shares_addresses =
+        address.ip() == public.ip() || address.ip().is_unspecified() || public.ip().is_unspecified();
+    if address.port() == public.port() && address.port() != 0 && shares_addresses {
+        return Err(ConfigError::named(NAME, "it must not be the address that the public uses, BOWERBIRD_LISTEN"));
+    }
+    if !address.ip().is_loopback() && values.get("BOWERBIRD_ADMIN_TOKEN").is_none() {
+        let problem = "outside of loopback addresses it needs BOWERBIRD_ADMIN_TOKEN";
+        return Err(ConfigError::named(NAME, problem));
+    }
+    Ok(Some(address))
 }
 
 fn is_loopback(url: &Url) -> bool {
@@ -252,12 +273,28 @@ mod tests {
             ("BOWERBIRD_CORS_ORIGINS", "https://a.example.org/"),
             ("BOWERBIRD_DNS_SERVERS", "9.9.9.9"),
             ("BOWERBIRD_LOG_FORMAT", "xml"),
+            ("BOWERBIRD_ADMIN_LISTEN", "9090"),
+            ("BOWERBIRD_ADMIN_LISTEN", "127.0.0.1:8080"),
+            ("BOWERBIRD_ADMIN_LISTEN", "0.0.0.0:8080"),
+            ("BOWERBIRD_ADMIN_LISTEN", "10.0.0.1:9090"),
+            ("BOWERBIRD_ADMIN_LISTEN", "0.0.0.0:9090"),
         ] {
             assert!(
                 matches!(settings(&[(name, value)]), Err(ConfigError::Invalid { name: named, .. }) if named == name),
                 "{name}={value}"
             );
         }
+    }
+
+    #[test]
+    fn the_operators_listener_is_apart_and_has_a_token_where_others_reach_it() {
+        let token = ("BOWERBIRD_ADMIN_TOKEN", "0123456789abcdef0123456789abcdef");
+        let listen = |address| ("BOWERBIRD_ADMIN_LISTEN", address);
+        assert!(settings(&[listen("127.0.0.1:9090")]).unwrap().admin_listen.is_some());
+        assert!(settings(&[listen("[::1]:9090")]).unwrap().admin_listen.is_some());
+        assert!(settings(&[listen("127.0.0.2:8080")]).is_ok(), "another address");
+        assert!(settings(&[listen("0.0.0.0:9090"), token]).is_ok());
+        assert!(settings(&[listen("127.0.0.1:8080"), token]).is_err(), "a token does not make it another address");
     }
 
     #[test]

@@ -147,6 +147,30 @@ pub(crate) const VARIABLES: &[Variable] = &[
         "BOWERBIRD_CLUSTER_ID",
         "The id of the installation that the database must belong to; a copied database is refused. Not set: whatever the database says.",
     ),
+    secret(
+        "BOWERBIRD_WEBHOOK_URL",
+        None,
+        "Addresses, comma separated, that are told of events by signed webhooks; https, or plain http to a `host:port` of `BOWERBIRD_EGRESS_ALLOW`. Not set: none. Needs `BOWERBIRD_WEBHOOK_SECRET`.",
+    ),
+    secret(
+        "BOWERBIRD_WEBHOOK_SECRET",
+        None,
+        "Secrets that sign webhooks, newest first, comma separated: `whsec_` and base64 (Standard Webhooks). All listed ones sign. Make one with `bowerbird keys generate webhook-secret`.",
+    ),
+    plain(
+        "BOWERBIRD_WEBHOOK_EVENTS",
+        "needs_reauth,lost_response,outcome_unknown,recovered,unsaved_answers,answers_saved,refreshing_suspended,refreshing_resumed",
+        "Types of events that webhooks tell, comma separated; add `refreshed` to hear of every renewal.",
+    ),
+    optional(
+        "BOWERBIRD_ADMIN_LISTEN",
+        "Address and port of the operator's listener: `/metrics`, `/events`, `/health`, `/ready`. A loopback or private address; never the one of `BOWERBIRD_LISTEN`. Not set: none.",
+    ),
+    secret(
+        "BOWERBIRD_ADMIN_TOKEN",
+        None,
+        "What the operator's listener asks for as bearer, 32 characters or more. Required when it listens on anything but loopback.",
+    ),
     plain("BOWERBIRD_LOG", "info", "What to log, such as `warn` or `info,bowerbird_vault=debug`."),
     plain("BOWERBIRD_LOG_FORMAT", "text", "`text` or `json`, on standard error."),
 ];

@@ -8,6 +8,7 @@ pub(crate) mod account_remove;
 pub(crate) mod assets;
 pub(crate) mod client_metadata;
 pub(crate) mod docs;
+pub(crate) mod events;
 pub(crate) mod fallback;
 pub(crate) mod forms;
 pub(crate) mod health;

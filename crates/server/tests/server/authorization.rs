@@ -29,6 +29,7 @@ const TABLE: &[(&str, &str, u16, u16, Option<u16>)] = &[
     ("DELETE", "/api/accounts/{id}", 401, 401, Some(404)),
     ("GET", "/api/accounts/{id}/avatar", 401, 401, Some(404)),
     ("GET", "/api/tokens/health", 401, 401, Some(404)),
+    ("GET", "/api/events", 401, 401, None),
     ("GET", "/xrpc/{nsid}", 401, 401, Some(404)),
     ("POST", "/xrpc/{nsid}", 401, 401, Some(404)),
     ("GET", "/oauth/callback", 400, 400, None),

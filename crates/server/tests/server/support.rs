@@ -124,6 +124,7 @@ impl House {
                 async move { if ready { Ok(()) } else { Err("the canary database is gone".to_owned()) } }.boxed()
             }),
             shared: SharedTier::default(),
+            events: bowerbird_events::EventStreams::default(),
         };
         let router = bowerbird_server::router(parts);
         tokio::spawn(async move {
