@@ -372,7 +372,9 @@ impl ChangeListener for News {
                 Some(log) => log.missed(),
                 None => shared.cache.invalidate_all(),
             }
-            shared.watched.0.lock().values().for_each(|changes| drop(changes.send_replace(())));
+            for changes in shared.watched.0.lock().values() {
+                changes.send_replace(());
+            }
         }
     }
 }

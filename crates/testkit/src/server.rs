@@ -193,7 +193,14 @@ impl BowerbirdProcess {
     /// The secrets that it was given in its environment, for sweeps; those it made itself are in the data folder.
     pub fn given_secrets(&self) -> Vec<String> {
         let secret = |name: &str| {
-            matches!(name, "BOWERBIRD_COOKIE_SECRET" | "BOWERBIRD_ENCRYPTION_KEY" | "BOWERBIRD_CLIENT_KEYS")
+            matches!(
+                name,
+                "BOWERBIRD_COOKIE_SECRET"
+                    | "BOWERBIRD_ENCRYPTION_KEY"
+                    | "BOWERBIRD_CLIENT_KEYS"
+                    | "BOWERBIRD_WEBHOOK_SECRET"
+                    | "BOWERBIRD_ADMIN_TOKEN"
+            )
         };
         self.options.environment.iter().filter(|(name, _)| secret(name)).map(|(_, value)| value.clone()).collect()
     }

@@ -4,7 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
+use bowerbird_core::Secret;
 use bowerbird_core::ports::{Clock as _, Entropy};
+use bowerbird_events::WebhookSecret;
 use bowerbird_net::{OsEntropy, SystemClock};
 use bowerbird_oauth::{PrivateJwkSet, SigningKey};
 use serde_json::json;
@@ -22,7 +24,14 @@ pub(crate) fn generate(kind: KeyKind, into: Option<&Path>, printer: Printer) -> 
             return Err(Failure::user("`--into` is for client keys only")
                 .with_hint("print the key and set it in the environment"));
         }
-        let secret = config::generate_text_secret(&OsEntropy);
+        let secret = match kind {
+            KeyKind::WebhookSecret => {
+                let mut random = [0; 32];
+                OsEntropy.fill(&mut random);
+                Secret::new(WebhookSecret::generate(&random))
+            }
+            _ => config::generate_text_secret(&OsEntropy),
+        };
         if printer.is_json() {
             printer.value(&json!({"secret": secret.expose()}));
         } else {

@@ -21,6 +21,7 @@ mod pds;
 mod plc;
 mod pushed_requests;
 mod raw_stream;
+mod receiver;
 mod reply;
 mod request_log;
 mod token_endpoint;
