@@ -18,6 +18,8 @@ pub struct ServerConfig {
     pub trusted_proxies: Vec<String>,
     /// Whether upstream access tokens may be shown on a loopback base URL (DECISIONS 4).
     pub expose_tokens: bool,
+    /// Whether people may sign in with app passwords.
+    pub app_passwords: bool,
     /// The privacy policy, linked from the pages.
     pub policy_uri: Option<Url>,
     /// The terms of service, linked from the pages.

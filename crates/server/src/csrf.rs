@@ -26,12 +26,28 @@ pub(crate) fn is_unsafe(method: &Method) -> bool {
 /// Checks an unsafe request of a script or an app: origin, and the header.
 pub(crate) fn check_header(headers: &HeaderMap, site: &Site) -> Result<(), ApiError> {
     check_origin(headers, site)?;
+    check_marked(headers)
+}
+
+fn check_marked(headers: &HeaderMap) -> Result<(), ApiError> {
     if headers.get(CSRF_HEADER).is_some_and(|value| value == "1") {
         Ok(())
     } else {
-        Err(ApiError::forbidden("csrf_header_missing", "A request with a cookie needs one more header here")
+        Err(ApiError::forbidden("csrf_header_missing", "A request with a cookie, or a sign-in, needs one more header here")
             .with_hint("Send `Bowerbird-CSRF: 1`"))
     }
+}
+
+/// Checks an unsafe request of a script or an app that shows no credential: not from another site's page, and with the
+/// header.
+pub(crate) fn check_header_of_anybody(headers: &HeaderMap, site: &Site) -> Result<(), ApiError> {
+    check_not_cross_site(headers, site)?;
+    check_marked(headers)
+}
+
+/// Refuses what a browser page of another site may have sent. For requests without credentials only.
+pub(crate) fn check_not_cross_site(headers: &HeaderMap, site: &Site) -> Result<(), ApiError> {
+    if is_not_cross_site(headers, site) { Ok(()) } else { check_origin(headers, site) }
 }
 
 /// Checks that a request comes from our own pages or from a listed origin.

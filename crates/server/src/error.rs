@@ -50,6 +50,17 @@ pub(crate) struct RetrySignIn {
     pub(crate) typed: String,
     /// The path to return to, checked.
     pub(crate) return_to: Option<String>,
+    /// What the form for app passwords needs, when it led there.
+    pub(crate) app_password: Option<RetryAppPassword>,
+}
+
+/// A sign-in with an app password to try again. The password itself is not here.
+#[derive(Clone, Debug)]
+pub(crate) struct RetryAppPassword {
+    /// The token of the form, on a device that is signed in.
+    pub(crate) csrf: Option<String>,
+    /// Whether the account's server asks for a code.
+    pub(crate) wants_code: bool,
 }
 
 /// What an error looks like on the wire.
@@ -152,7 +163,16 @@ impl ApiError {
     #[must_use]
     pub(crate) fn with_retry(mut self, typed: &str, return_to: Option<&str>) -> Self {
         let return_to = return_to.filter(|path| *path != "/").map(str::to_owned);
-        self.retry = Some(RetrySignIn { typed: typed.to_owned(), return_to });
+        self.retry = Some(RetrySignIn { typed: typed.to_owned(), return_to, app_password: None });
+        self
+    }
+
+    /// Offers the form for app passwords again; after [`Self::with_retry`].
+    #[must_use]
+    pub(crate) fn with_retry_app_password(mut self, again: RetryAppPassword) -> Self {
+        if let Some(retry) = &mut self.retry {
+            retry.app_password = Some(again);
+        }
         self
     }
 

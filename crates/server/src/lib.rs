@@ -15,6 +15,9 @@
 
 mod accounts;
 mod admin;
+mod app_password_sign_in;
+mod arrival;
+mod attempt_limits;
 mod client_address;
 mod config;
 mod cookies;

@@ -4,9 +4,9 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 use utoipa::{Modify, OpenApi};
 
 use crate::error::ErrorBody;
-use crate::overview::{AccountStatus, ListedAccount};
+use crate::overview::{AccountStatus, AuthType, ListedAccount};
 use crate::routes::{
-    account_activate, account_add, account_avatar, account_list, account_remove, assets, client_metadata, docs, events, forms,
+    account_activate, account_add, account_app_password, account_avatar, account_list, account_remove, assets, client_metadata, docs, events, forms,
     health, home, jwks, login, login_repair, logout, oauth_callback, openapi_json, ready, session, tokens_health,
     validate_session, xrpc,
 };
@@ -27,16 +27,17 @@ use crate::routes::{
     ),
     paths(
         home::get, login::get, login::post, login_repair::get,
-        forms::add::post, forms::switch::post, forms::remove::post, forms::sign_out::post,
+        forms::add::post, forms::app_password::post, forms::switch::post, forms::remove::post, forms::sign_out::post,
         docs::get, assets::css, assets::favicon,
         session::get, validate_session::get, logout::post,
-        account_list::get, account_add::post, account_activate::post, account_remove::delete, account_avatar::get,
+        account_list::get, account_add::post, account_app_password::post,
+        account_activate::post, account_remove::delete, account_avatar::get,
         tokens_health::get, events::get,
         xrpc::get, xrpc::post,
         oauth_callback::get, client_metadata::get, jwks::get,
         health::get, ready::get, openapi_json::get,
     ),
-    components(schemas(ErrorBody, ListedAccount, AccountStatus)),
+    components(schemas(ErrorBody, ListedAccount, AccountStatus, AuthType)),
     modifiers(&Credentials),
 )]
 struct Document;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bowerbird_core::ports::{ConnectionStore, StoreError};
-use bowerbird_core::{Account, AccountId, CredentialState, Platform, Timestamp};
+use bowerbird_core::{Account, AccountId, CredentialState, DeviceSession, Platform, RefreshClass, Timestamp};
 use bowerbird_vault::{Standing, Vault};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -48,6 +48,12 @@ pub(crate) struct ListedAccount {
     /// Where the person repairs it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) repair_url: Option<String>,
+    /// How it signed in; left out when it is not connected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) auth_type: Option<AuthType>,
+    /// Where the person replaces an app password by OAuth. The account stays the same one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) upgrade_url: Option<String>,
     /// The access as it was granted, which may be less than was asked for.
     #[schema(example = "atproto transition:generic")]
     pub(crate) scope: Option<String>,
@@ -73,6 +79,25 @@ pub(crate) enum AccountStatus {
     NeedsReauth,
 }
 
+/// How an account signed in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum AuthType {
+    /// By OAuth, at its own server.
+    Oauth,
+    /// With an app password.
+    AppPassword,
+}
+
+impl From<RefreshClass> for AuthType {
+    fn from(class: RefreshClass) -> Self {
+        match class {
+            RefreshClass::SingleUse => Self::Oauth,
+            RefreshClass::Graceful => Self::AppPassword,
+        }
+    }
+}
+
 impl Overview {
     pub(crate) fn new(site: Site, accounts: Accounts, connections: Arc<dyn ConnectionStore>, vault: Vault) -> Self {
         Self { site, accounts, connections, vault }
@@ -83,15 +108,21 @@ impl Overview {
         let mut listed = Vec::with_capacity(device.session.accounts.len());
         for entry in &device.session.accounts {
             if let Some(account) = self.accounts.find(entry.account).await? {
-                listed.push(self.list(device, &account, entry.added_at).await?);
+                listed.push(self.list(&device.session, &account, entry.added_at).await?);
             }
         }
         Ok(listed)
     }
 
+    /// One account of a device.
+    pub(crate) async fn one(&self, device: &DeviceSession, account: &Account) -> Result<ListedAccount, StoreError> {
+        let entry = device.accounts.iter().find(|entry| entry.account == account.id);
+        self.list(device, account, entry.map_or(account.last_login_at, |entry| entry.added_at)).await
+    }
+
     async fn list(
         &self,
-        device: &LiveDevice,
+        device: &DeviceSession,
         account: &Account,
         added_at: Timestamp,
     ) -> Result<ListedAccount, StoreError> {
@@ -102,17 +133,20 @@ impl Overview {
             Some(_) => None,
             None => Some(NOT_CONNECTED),
         };
+        let auth_type = standing.as_ref().map(|standing| AuthType::from(standing.class));
         Ok(ListedAccount {
             id: account.id,
             did: account.did.to_string(),
             handle: account.handle.clone(),
             display_name: account.profile.display_name.clone(),
             avatar: account.profile.avatar.clone(),
-            active: device.session.active == Some(account.id),
+            active: device.active == Some(account.id),
             status: if trouble.is_some() { AccountStatus::NeedsReauth } else { AccountStatus::Ok },
             reason: trouble.map(|(code, _)| code),
             explanation: trouble.map(|(_, explanation)| explanation),
             repair_url: trouble.map(|_| self.site.repair_url(account.id)),
+            auth_type,
+            upgrade_url: self.site.upgrade_url(account.id, auth_type),
             scope: standing.map(|standing| standing.scope),
             pds: account.pds.clone(),
             added_at,

@@ -10,6 +10,9 @@ use bowerbird_vault::SealRing;
 use futures_util::future::BoxFuture;
 
 use crate::accounts::Accounts;
+use crate::app_password_sign_in::AppPasswordSignIns;
+use crate::arrival::Arrivals;
+use crate::attempt_limits::AttemptLimits;
 use crate::config::ServerConfig;
 use crate::device_sessions::DeviceSessions;
 use crate::overview::Overview;
@@ -63,6 +66,7 @@ struct Pieces {
     accounts: Accounts,
     overview: Overview,
     sign_ins: SignIns,
+    app_password_sign_ins: AppPasswordSignIns,
     departures: Departures,
     client: ClientIdentity,
     profiles: Profiles,
@@ -81,7 +85,7 @@ pub(crate) struct Ready(pub(crate) ReadyCheck);
 impl Parts {
     pub(crate) fn new(parts: ServerParts) -> Self {
         let ServerParts { config, atproto, stores, seals, clock, entropy, ready, shared, events } = parts;
-        let Atproto { logins, proxy, client, profiles, vault, .. } = atproto;
+        let Atproto { logins, app_passwords, proxy, client, profiles, vault, .. } = atproto;
         let site = Site::new(config, client.session_cap_seconds());
         let devices = DeviceSessions::new(
             Arc::clone(&stores.device_sessions),
@@ -91,6 +95,8 @@ impl Parts {
             site.session_ttl,
         );
         let accounts = Accounts::new(Arc::clone(&stores.accounts), Arc::clone(&clock), &shared);
+        let arrivals = Arrivals::new(devices.clone(), accounts.clone(), profiles.clone());
+        let attempts = AttemptLimits::new(Arc::clone(&clock), shared.buckets.clone());
         let limiter = LoginLimiter::new(Arc::clone(&clock), shared.buckets);
         let overview = Overview::new(site.clone(), accounts.clone(), Arc::clone(&stores.connections), vault.clone());
         let sign_ins = SignIns::new(site.clone(), logins.clone(), limiter, Arc::clone(&entropy));
@@ -103,7 +109,8 @@ impl Parts {
         Self(Arc::new(Pieces {
             seals: Seals::new(site.clone(), seals, Arc::clone(&clock), Arc::clone(&entropy)),
             shown_tokens: ShownTokens::new(site.expose_tokens && site.loopback, Arc::clone(&stores.connections), vault),
-            ending: Ending::new(logins.clone(), devices.clone(), accounts.clone(), profiles.clone()),
+            app_password_sign_ins: AppPasswordSignIns::new(site.clone(), app_passwords, attempts, arrivals.clone()),
+            ending: Ending::new(logins.clone(), arrivals),
             following: Following { streams: events, devices: devices.clone() },
             departures: Departures::new(devices.clone(), accounts.clone(), logins),
             site,
@@ -164,6 +171,7 @@ piece! {
     accounts: Accounts,
     overview: Overview,
     sign_ins: SignIns,
+    app_password_sign_ins: AppPasswordSignIns,
     departures: Departures,
     client: ClientIdentity,
     profiles: Profiles,

@@ -64,7 +64,7 @@ impl LoginLimiter {
 }
 
 /// One customer of an IPv6 provider has a /64 at least.
-fn household(address: IpAddr) -> IpAddr {
+pub(crate) fn household(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
             Some(v4) => v4.into(),

@@ -9,8 +9,9 @@ use http::Method;
 use crate::door::DoorLayer;
 use crate::parts::{Parts, ServerParts};
 use crate::routes::{
-    account_activate, account_add, account_avatar, account_list, account_remove, assets, client_metadata, docs,
-    events, fallback, forms, health, home, jwks, login, login_repair, logout, oauth_callback, openapi_json, ready, session,
+    account_activate, account_add, account_app_password, account_avatar, account_list, account_remove, assets,
+    client_metadata, docs, events, fallback, forms, health, home, jwks, login, login_repair, logout, oauth_callback,
+    openapi_json, ready, session,
     tokens_health, validate_session, xrpc,
 };
 
@@ -41,6 +42,7 @@ fn table() -> Table {
         .post("/login", login::post)
         .visit("/login/repair/{account_id}", login_repair::get)
         .post("/accounts/add", forms::add::post)
+        .post("/accounts/app-password", forms::app_password::post)
         .post("/accounts/switch", forms::switch::post)
         .post("/accounts/remove", forms::remove::post)
         .post("/sign-out", forms::sign_out::post)
@@ -53,6 +55,7 @@ fn table() -> Table {
         .post("/api/auth/logout", logout::post)
         .get("/api/accounts", account_list::get)
         .post("/api/accounts", account_add::post)
+        .post("/api/accounts/app-password", account_app_password::post)
         .post("/api/accounts/{id}/activate", account_activate::post)
         .delete("/api/accounts/{id}", account_remove::delete)
         .get("/api/accounts/{id}/avatar", account_avatar::get)

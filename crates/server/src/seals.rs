@@ -69,6 +69,11 @@ impl Seals {
 }
 
 impl FreshSeal {
+    /// The text, for a client that holds its seal as a bearer.
+    pub(crate) fn expose(&self) -> &str {
+        self.seal.expose()
+    }
+
     /// As a cookie of the given name.
     pub(crate) fn cookie(&self, site: &Site, name: SessionCookieName) -> Option<HeaderValue> {
         cookies::set_session(site, name, self.seal.expose(), self.max_age)

@@ -7,6 +7,7 @@ use url::{Host, Url};
 
 use crate::client_address::AddressRange;
 use crate::config::ServerConfig;
+use crate::overview::AuthType;
 
 /// The facts of this installation that nearly every handler needs. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -37,6 +38,8 @@ pub(crate) struct Facts {
     pub(crate) session_cap: i64,
     /// Whether access tokens may be shown.
     pub(crate) expose_tokens: bool,
+    /// Whether people may sign in with app passwords.
+    pub(crate) app_passwords: bool,
     /// The origins that may call with credentials.
     pub(crate) cors_origins: Vec<HeaderValue>,
     /// The reverse proxies that are believed.
@@ -69,6 +72,7 @@ impl Site {
             session_ttl: config.session_ttl.min(session_cap).max(1),
             session_cap,
             expose_tokens: config.expose_tokens,
+            app_passwords: config.app_passwords,
             cors_origins: config.cors_origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok()).collect(),
             trusted_proxies: config.trusted_proxies.iter().filter_map(trusted).collect(),
             version: config.version,
@@ -84,6 +88,16 @@ impl Site {
     /// The link under which a person repairs an account.
     pub(crate) fn repair_url(&self, account: bowerbird_core::AccountId) -> String {
         self.url(&format!("/login/repair/{account}"))
+    }
+
+    /// The link under which a person replaces an app password by OAuth: new consent for exactly that account, as for a
+    /// repair. None where nothing is to be replaced.
+    pub(crate) fn upgrade_url(
+        &self,
+        account: bowerbird_core::AccountId,
+        auth_type: Option<AuthType>,
+    ) -> Option<String> {
+        (auth_type == Some(AuthType::AppPassword)).then(|| self.repair_url(account))
     }
 
     /// Whether this is our own origin, or one that the operator listed, as a browser writes it in `Origin`.
@@ -120,6 +134,7 @@ pub(crate) mod tests {
             cors_origins: vec!["https://app.example".to_owned()],
             trusted_proxies: vec!["10.0.0.0/8".to_owned(), "nonsense".to_owned()],
             expose_tokens: false,
+            app_passwords: true,
             policy_uri: None,
             tos_uri: None,
             version: "1.2.3",

@@ -40,6 +40,9 @@ pub enum AppPasswordError {
     /// The password was the account's main one. The session is ended.
     #[error("that is the account's main password; it was not kept, and nobody is signed in")]
     MainPassword,
+    /// The account is connected by OAuth, which an app password must not replace. The session is ended.
+    #[error("that account is signed in here without a password already; an app password would lessen its access")]
+    ConnectedByOauth,
     /// The server took the account down.
     #[error("the account's server has taken that account down")]
     TakenDown,
@@ -81,6 +84,7 @@ impl AppPasswordError {
             Self::AuthFactorTokenRequired => "auth_factor_token_required",
             Self::AuthFactorTokenInvalid => "auth_factor_token_invalid",
             Self::MainPassword => "app_password_required",
+            Self::ConnectedByOauth => "connected_by_oauth",
             Self::TakenDown => "account_taken_down",
             Self::RateLimited { .. } => "rate_limited",
             Self::AccountMismatch => "account_mismatch",
@@ -100,6 +104,7 @@ impl AppPasswordError {
                 StatusCode::UNAUTHORIZED
             }
             Self::PdsNotAllowed(_) | Self::TakenDown => StatusCode::FORBIDDEN,
+            Self::ConnectedByOauth => StatusCode::CONFLICT,
             Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::AccountMismatch | Self::UnknownKind | Self::Server(_) => StatusCode::BAD_GATEWAY,
             Self::Grant(_) | Self::Store(_) | Self::Interrupted => StatusCode::SERVICE_UNAVAILABLE,

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use bowerbird_core::{Account, Connection, LoginIdentifier, RefreshClass, Secret};
+use bowerbird_core::ports::StoreError;
+use bowerbird_core::{
+    Account, Connection, CredentialState, Did, LoginIdentifier, Platform, RefreshClass, Secret,
+};
 use http::StatusCode;
 
 use super::claims::{Claims, SessionKind};
@@ -37,7 +40,7 @@ pub struct AppPasswordLogin {
 
 impl AtHome {
     /// The account. Attempts are counted by it: an account has several names, and one lockout.
-    pub fn did(&self) -> &bowerbird_core::Did {
+    pub fn did(&self) -> &Did {
         &self.identity.did
     }
 }
@@ -111,6 +114,9 @@ async fn admit(
         SessionKind::Main => return Err(AppPasswordError::MainPassword),
         SessionKind::Other => return Err(AppPasswordError::UnknownKind),
     }
+    if is_connected_by_oauth(parts, &identity.did).await.map_err(AppPasswordError::Store)? {
+        return Err(AppPasswordError::ConnectedByOauth);
+    }
     let handle = parts.identities.shown_handle(identity).await;
     let tokens = NewTokens {
         // There is no authorization server in this: the account's server gives the session by itself.
@@ -128,6 +134,19 @@ async fn admit(
         KeepError::Grant(error) => AppPasswordError::Grant(error),
     })?;
     Ok(AppPasswordLogin { account, connection, scope: claims.scope })
+}
+
+/// Whether the account has a grant by OAuth that can be used. Every device of an account shares its one credential: an
+/// app password in its place would take access away from the others, and in its shadow would gain what it does not open.
+/// Asked only when the password was good: what is connected here is nobody else's business.
+async fn is_connected_by_oauth(parts: &LoginParts, did: &Did) -> Result<bool, StoreError> {
+    let Some(account) = parts.stores.accounts.find_by_did(did).await? else { return Ok(false) };
+    let connection = parts.stores.connections.find(account.id, &Platform::atproto(), did.as_str()).await?;
+    let Some(connection) = connection else { return Ok(false) };
+    let standing = parts.vault.standing(connection.id).await?;
+    Ok(standing.is_some_and(|standing| {
+        standing.class == RefreshClass::SingleUse && !matches!(standing.state, CredentialState::NeedsReauth(_))
+    }))
 }
 
 fn refused(error: SessionCallError) -> AppPasswordError {

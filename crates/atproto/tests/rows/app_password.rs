@@ -240,6 +240,25 @@ async fn an_oauth_login_upgrades_the_same_account_and_ends_the_session() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_app_password_does_not_take_the_place_of_a_grant_that_works() {
+    let world = World::start().await;
+    let alice = world.network.add_account("alice.test");
+    let password = world.network.pds().add_password(&alice.did, PasswordKind::App);
+    let login = world.sign_in(&alice.did).await;
+    assert_eq!(refused(&world, &alice.did, "wrong").await, ("app_password_invalid", 401), "a stranger learns nothing");
+    assert_eq!(refused(&world, &alice.did, &password).await, ("connected_by_oauth", 409));
+    let pds = world.network.pds();
+    assert_eq!((pds.app_sessions_of(&alice.did), pds.calls("com.atproto.server.deleteSession")), (0, 1));
+    assert_eq!(world.get(&login, GET_SESSION).await.unwrap().status(), 200, "the grant is as it was");
+
+    world.network.authorization_server().revoke_all_of(&alice.did);
+    assert_eq!(world.get(&login, GET_SESSION).await.unwrap_err().code(), "needs_reauth");
+    let again = sign_in_with(&world, &alice.did, &password, None).await.unwrap();
+    assert_eq!((again.account.id, again.connection.id), (login.account.id, login.connection.id));
+    assert_eq!(world.get(&login, GET_SESSION).await.unwrap().status(), 200, "a grant that ended may be replaced");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn signing_out_ends_the_session_at_its_server() {
     let signed = signed_in().await;
     signed.world.atproto.logins.release_and_wait(&signed.login.account).await.unwrap();

@@ -143,6 +143,7 @@ fn server_parts(loaded: &Loaded, composition: &Composition) -> Result<ServerPart
             cors_origins: settings.cors_origins.clone(),
             trusted_proxies: settings.trusted_proxies.clone(),
             expose_tokens: settings.expose_tokens == ExposeTokens::Debug,
+            app_passwords: settings.app_passwords,
             policy_uri: settings.policy_uri.clone(),
             tos_uri: settings.tos_uri.clone(),
             version: env!("CARGO_PKG_VERSION"),

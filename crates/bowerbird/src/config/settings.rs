@@ -54,6 +54,7 @@ pub(crate) struct Settings {
     pub(crate) proxy_deny: Vec<String>,
     pub(crate) proxy_allow: Vec<String>,
     pub(crate) expose_tokens: ExposeTokens,
+    pub(crate) app_passwords: bool,
     pub(crate) cluster_id: Option<String>,
     pub(crate) log: String,
     pub(crate) log_format: LogFormat,
@@ -125,6 +126,7 @@ impl Settings {
             proxy_deny: owned(values.list("BOWERBIRD_PROXY_DENY")),
             proxy_allow: owned(values.list("BOWERBIRD_PROXY_ALLOW")),
             expose_tokens,
+            app_passwords: choice(values, "BOWERBIRD_APP_PASSWORDS", &[("false", false), ("true", true)])?,
             cluster_id: values.get("BOWERBIRD_CLUSTER_ID").map(str::to_owned),
             log: text(values, "BOWERBIRD_LOG")?,
             log_format: choice(
@@ -278,6 +280,7 @@ mod tests {
             ("BOWERBIRD_ADMIN_LISTEN", "0.0.0.0:8080"),
             ("BOWERBIRD_ADMIN_LISTEN", "10.0.0.1:9090"),
             ("BOWERBIRD_ADMIN_LISTEN", "0.0.0.0:9090"),
+            ("BOWERBIRD_APP_PASSWORDS", "maybe"),
         ] {
             assert!(
                 matches!(settings(&[(name, value)]), Err(ConfigError::Invalid { name: named, .. }) if named == name),

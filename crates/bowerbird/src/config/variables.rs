@@ -139,6 +139,11 @@ pub(crate) const VARIABLES: &[Variable] = &[
         "Methods that the proxy lets through although they are refused by default, comma separated.",
     ),
     plain(
+        "BOWERBIRD_APP_PASSWORDS",
+        "false",
+        "`true` lets people sign in with an app password where their server has no OAuth. Never with a main password. Accounts that signed in so go on working when it is turned off again.",
+    ),
+    plain(
         "BOWERBIRD_EXPOSE_TOKENS",
         "off",
         "`debug` shows the account server's access token in `/api/auth/session`, never the refresh token; only on a loopback base URL, for development.",

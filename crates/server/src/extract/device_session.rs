@@ -146,6 +146,11 @@ impl CredentialFault {
         }
     }
 
+    /// Whether a bearer was shown that is no good, as opposed to a cookie, which a browser sends by itself.
+    pub(crate) fn is_of_bearer(&self) -> bool {
+        matches!(self, Self::Invalid { cookie: None, .. })
+    }
+
     /// Whether nobody is signed in, as opposed to a request that is itself at fault or could not be checked.
     pub(crate) fn is_signed_out(&self) -> bool {
         matches!(self, Self::Missing | Self::Invalid { .. })

@@ -52,6 +52,14 @@ pub(crate) struct SignedInForm {
     pub(crate) headers: HeaderMap,
 }
 
+/// A form of one of our pages, sent by anybody: with its token checked where a device is signed in, else by where it comes
+/// from.
+pub(crate) struct AnybodysForm {
+    pub(crate) signed_in: Option<SignedIn>,
+    pub(crate) form: Form,
+    pub(crate) headers: HeaderMap,
+}
+
 /// Why such a form is refused.
 pub(crate) enum FormFault {
     Credential(CredentialFault),
@@ -66,16 +74,41 @@ impl FromRequest<Parts> for SignedInForm {
         let Presented(signed_in) =
             Presented::from_request_parts(&mut parts, state).await.map_err(FormFault::Credential)?;
         let form = Form::read(&parts.headers, body).await.map_err(FormFault::Refused)?;
-        if signed_in.via != Via::Bearer {
-            let by_token = form
-                .get("csrf")
-                .and_then(|token| csrf::check_form(&parts.headers, state.site(), &signed_in.device.session.id, token));
-            by_token
-                .or_else(|error| csrf::check_header(&parts.headers, state.site()).map_err(|_| error))
-                .map_err(FormFault::Refused)?;
+        check_token(&signed_in, &form, &parts.headers, state).map_err(FormFault::Refused)?;
+        Ok(Self { signed_in, form, headers: parts.headers })
+    }
+}
+
+impl FromRequest<Parts> for AnybodysForm {
+    type Rejection = FormFault;
+
+    async fn from_request(request: Request, state: &Parts) -> Result<Self, FormFault> {
+        let (mut parts, body) = request.into_parts();
+        let signed_in = match Presented::from_request_parts(&mut parts, state).await {
+            Ok(Presented(signed_in)) => Some(signed_in),
+            Err(fault) if fault.is_signed_out() => None,
+            Err(fault) => return Err(FormFault::Credential(fault)),
+        };
+        if signed_in.is_none() {
+            csrf::check_not_cross_site(&parts.headers, state.site()).map_err(FormFault::Refused)?;
+        }
+        let form = Form::read(&parts.headers, body).await.map_err(FormFault::Refused)?;
+        if let Some(signed_in) = &signed_in {
+            check_token(signed_in, &form, &parts.headers, state).map_err(FormFault::Refused)?;
         }
         Ok(Self { signed_in, form, headers: parts.headers })
     }
+}
+
+/// What a cookie carries must show the token of its session, or the header of a script.
+fn check_token(signed_in: &SignedIn, form: &Form, headers: &HeaderMap, state: &Parts) -> Result<(), ApiError> {
+    if signed_in.via == Via::Bearer {
+        return Ok(());
+    }
+    let by_token = form
+        .get("csrf")
+        .and_then(|token| csrf::check_form(headers, state.site(), &signed_in.device.session.id, token));
+    by_token.or_else(|error| csrf::check_header(headers, state.site()).map_err(|_| error))
 }
 
 impl IntoResponse for FormFault {

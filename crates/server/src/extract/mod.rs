@@ -9,4 +9,4 @@ mod form;
 pub(crate) use account::SelectedAccount;
 pub(crate) use client::ClientAddress;
 pub(crate) use device_session::{CredentialFault, Presented, SignedIn, Via};
-pub(crate) use form::{Form, SignedInForm, read_json};
+pub(crate) use form::{AnybodysForm, Form, SignedInForm, read_json};

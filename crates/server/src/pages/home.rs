@@ -4,8 +4,8 @@ use askama::Template;
 use axum::response::Response;
 use bowerbird_core::Timestamp;
 
-use super::{Frame, page, visible};
-use crate::overview::ListedAccount;
+use super::{Frame, PasswordForm, page, visible};
+use crate::overview::{AuthType, ListedAccount};
 use crate::site::Site;
 
 /// The longest name that is shown, in characters.
@@ -32,6 +32,7 @@ struct Home<'a> {
     until: String,
     until_machine: String,
     renews: bool,
+    password_form: Option<PasswordForm<'a>>,
 }
 
 /// An account in words for the eye.
@@ -48,6 +49,8 @@ struct ShownAccount {
     active: bool,
     trouble: Option<&'static str>,
     repair: String,
+    /// Whether it signed in with an app password, which OAuth can replace.
+    by_password: bool,
 }
 
 impl ShownAccount {
@@ -70,6 +73,7 @@ impl ShownAccount {
             has_picture: account.avatar.is_some(),
             active: account.active,
             trouble: account.explanation,
+            by_password: account.auth_type == Some(AuthType::AppPassword),
             repair: format!("/login/repair/{}", account.id),
             id: account.id.to_string(),
         }
@@ -88,6 +92,7 @@ pub(crate) fn home_page(site: &Site, content: &HomePage<'_>) -> Option<Response>
         until: format_time(content.expires_at, "%-d %B %Y, %H:%M UTC"),
         until_machine: format_time(content.expires_at, "%Y-%m-%dT%H:%M:%SZ"),
         renews: content.renews,
+        password_form: PasswordForm::empty(site, Some(content.csrf)),
     };
     Some(page(site, &home))
 }

@@ -37,6 +37,25 @@ impl<'a> Frame<'a> {
     }
 }
 
+/// The form for app passwords.
+pub(crate) struct PasswordForm<'a> {
+    /// The token, on a device that is signed in.
+    csrf: Option<&'a str>,
+    typed: &'a str,
+    return_to: Option<&'a str>,
+    wants_code: bool,
+    /// Whether it is the form that did not work.
+    has_error: bool,
+}
+
+impl<'a> PasswordForm<'a> {
+    /// An empty one; None where app passwords are turned off.
+    fn empty(site: &Site, csrf: Option<&'a str>) -> Option<Self> {
+        let empty = Self { csrf, typed: "", return_to: None, wants_code: false, has_error: false };
+        site.app_passwords.then_some(empty)
+    }
+}
+
 /// The start page of somebody who is not signed in.
 #[derive(Template)]
 #[template(path = "signed_out.html")]
@@ -45,6 +64,7 @@ struct SignedOut<'a> {
     typed: &'a str,
     return_to: Option<&'a str>,
     has_error: bool,
+    password_form: Option<PasswordForm<'a>>,
 }
 
 /// An error, with the sign-in form again where one led to it.
@@ -62,16 +82,27 @@ struct ErrorPage<'a> {
     return_to: Option<&'a str>,
     has_form: bool,
     has_error: bool,
+    password_form: Option<PasswordForm<'a>>,
 }
 
 /// The page with the sign-in form.
 pub(crate) fn sign_in_page(site: &Site) -> Response {
-    page(site, &SignedOut { frame: Frame::of(site), typed: "", return_to: None, has_error: false })
+    let password_form = PasswordForm::empty(site, None);
+    page(site, &SignedOut { frame: Frame::of(site), typed: "", return_to: None, has_error: false, password_form })
 }
 
 /// The text of an error page.
 pub(crate) fn error_page(site: &Site, error: &ApiError, request_id: &str) -> String {
-    let typed = error.retry.as_ref().map(|retry| visible(&retry.typed, 2048));
+    let typed = error.retry.as_ref().map(|retry| visible(&retry.typed, 2048)).unwrap_or_default();
+    let return_to = error.retry.as_ref().and_then(|retry| retry.return_to.as_deref());
+    let by_password = error.retry.as_ref().and_then(|retry| retry.app_password.as_ref());
+    let password_form = by_password.map(|again| PasswordForm {
+        csrf: again.csrf.as_deref(),
+        typed: &typed,
+        return_to,
+        wants_code: again.wants_code,
+        has_error: true,
+    });
     let template = ErrorPage {
         frame: Frame::of(site),
         title: title(error),
@@ -80,10 +111,11 @@ pub(crate) fn error_page(site: &Site, error: &ApiError, request_id: &str) -> Str
         code: error.code,
         request_id,
         action: error.action.as_ref().map(|(link, text)| (link.as_str(), *text)),
-        typed: typed.as_deref().unwrap_or_default(),
-        return_to: error.retry.as_ref().and_then(|retry| retry.return_to.as_deref()),
+        typed: &typed,
+        return_to,
         has_form: error.retry.is_some(),
-        has_error: true,
+        has_error: by_password.is_none(),
+        password_form,
     };
     // Rendering into a String fails only if a template's own code does.
     template.render().unwrap_or_else(|_| error.message.clone())

@@ -6,7 +6,8 @@ use bowerbird_testkit::injections::{SCRIPTS, tags};
 use http_body_util::BodyExt as _;
 
 use super::*;
-use crate::overview::{AccountStatus, ListedAccount};
+use crate::error::RetryAppPassword;
+use crate::overview::{AccountStatus, AuthType, ListedAccount};
 use crate::site::tests::site;
 
 fn account(id: u64, text: &str) -> ListedAccount {
@@ -21,6 +22,8 @@ fn account(id: u64, text: &str) -> ListedAccount {
         reason: None,
         explanation: None,
         repair_url: None,
+        auth_type: Some(AuthType::AppPassword),
+        upgrade_url: Some(text.to_owned()),
         scope: Some(text.to_owned()),
         pds: text.to_owned(),
         added_at: Timestamp::EPOCH,
@@ -57,7 +60,14 @@ async fn an_error_page_adds_no_element_either() {
         let error = ApiError::bad_request("invalid_handle", text).with_retry(text, Some(text)).negotiated("");
         error_page(&site, &error, "request")
     };
+    let with_password = |text: &str| {
+        let again = RetryAppPassword { csrf: Some(text.to_owned()), wants_code: true };
+        let error = ApiError::bad_request("app_password_invalid", text).with_retry(text, Some(text));
+        error_page(&site, &error.with_retry_app_password(again).negotiated(""), "request")
+    };
     for text in SCRIPTS {
         assert_eq!(tags(&page(text)), tags(&page("alice.test")), "{text:?}");
+        assert_eq!(tags(&with_password(text)), tags(&with_password("alice.test")), "{text:?}");
     }
+    assert_ne!(tags(&with_password("alice.test")), tags(&page("alice.test")));
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod account_activate;
 pub(crate) mod account_add;
+pub(crate) mod account_app_password;
 pub(crate) mod account_avatar;
 pub(crate) mod account_list;
 pub(crate) mod account_remove;

@@ -2,15 +2,14 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use bowerbird_atproto::{FinishLoginError, FinishedLogin, Logins, Profiles};
+use bowerbird_atproto::{FinishLoginError, FinishedLogin, Logins};
 use bowerbird_core::{BrowserBinding, DeviceSession, DeviceSessionId, LoginPurpose};
 use http::{HeaderMap, StatusCode, Uri};
 
 use super::{redirect, with_cookie};
-use crate::accounts::Accounts;
+use crate::arrival::Arrivals;
 use crate::cookies::{self, SessionCookieName};
 use crate::device_name::device_name;
-use crate::device_sessions::DeviceSessions;
 use crate::error::ApiError;
 use crate::extract::{CredentialFault, Presented};
 use crate::return_to::return_to;
@@ -79,9 +78,7 @@ pub(crate) async fn get(
 #[derive(Clone)]
 pub(crate) struct Ending {
     logins: Logins,
-    devices: DeviceSessions,
-    accounts: Accounts,
-    profiles: Profiles,
+    arrivals: Arrivals,
 }
 
 struct Ended {
@@ -90,8 +87,8 @@ struct Ended {
 }
 
 impl Ending {
-    pub(crate) fn new(logins: Logins, devices: DeviceSessions, accounts: Accounts, profiles: Profiles) -> Self {
-        Self { logins, devices, accounts, profiles }
+    pub(crate) fn new(logins: Logins, arrivals: Arrivals) -> Self {
+        Self { logins, arrivals }
     }
 
     async fn end(
@@ -102,7 +99,6 @@ impl Ending {
         device_name: String,
     ) -> Result<Ended, ApiError> {
         let login = self.logins.finish(&query, browser).await.map_err(finish_error)?;
-        self.accounts.changed(login.account.id).await;
         // The browser's own session first; else the one that began the login, which is this browser's too: the login
         // cookie has just proved it.
         let device = present.or_else(|| match &login.purpose {
@@ -110,24 +106,8 @@ impl Ending {
             LoginPurpose::AddAccount { device } => Some(device.clone()),
             LoginPurpose::Repair { device, .. } => device.clone(),
         });
-        let session = self.devices.sign_in(login.account.id, device.as_ref(), &device_name).await?;
-        self.fetch_profile(&login);
+        let session = self.arrivals.put(&login.account, device.as_ref(), &device_name).await?;
         Ok(Ended { session, login })
-    }
-
-    /// In the background: a slow server must not keep anybody from signing in.
-    fn fetch_profile(&self, login: &FinishedLogin) {
-        let (profiles, accounts, account) = (self.profiles.clone(), self.accounts.clone(), login.account.clone());
-        tokio::spawn(async move {
-            match profiles.fetch(&account).await {
-                Ok(profile) => {
-                    if let Err(error) = accounts.set_profile(account.id, &profile).await {
-                        tracing::warn!(account = %account.id, %error, "a profile could not be stored");
-                    }
-                }
-                Err(error) => tracing::debug!(account = %account.id, %error, "a profile could not be read"),
-            }
-        });
     }
 }
 

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::json_of;
 use crate::error::ApiError;
 use crate::extract::SelectedAccount;
-use crate::overview::NOT_CONNECTED;
+use crate::overview::{AuthType, NOT_CONNECTED};
 use crate::site::Site;
 
 /// Reads how tokens stand, without opening them. Cheap to clone.
@@ -44,6 +44,12 @@ pub(crate) struct TokenHealth {
     /// What is wrong, in a sentence; `No tokens found` when there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'static str>,
+    /// How the account signed in; left out when there are no tokens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auth_type: Option<AuthType>,
+    /// Where the person replaces an app password by OAuth.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upgrade_link: Option<String>,
     /// How the access stands.
     state: TokenState,
     /// Why it needs the person: a code.
@@ -104,6 +110,7 @@ impl TokenHealths {
             CredentialState::Unknown { .. } => (TokenState::Unknown, None),
             CredentialState::NeedsReauth(reason) => (TokenState::NeedsReauth, Some(reason)),
         };
+        let auth_type = Some(AuthType::from(record.refresh_class));
         let renewed = record.generation != record.fields.granted_generation;
         TokenHealth {
             platform: platform.as_str().to_owned(),
@@ -112,6 +119,8 @@ impl TokenHealths {
             last_refreshed: renewed.then(|| moment(tokens.issued_at)),
             needs_refresh: left.saturating_mul(5) < life,
             error: trouble.map(bowerbird_core::NeedsReauth::explanation),
+            auth_type,
+            upgrade_link: self.site.upgrade_url(account.id, auth_type),
             state,
             reason: trouble.map(bowerbird_core::NeedsReauth::code),
             repair_link: trouble.map(|_| self.site.repair_url(account.id)),
@@ -128,6 +137,8 @@ impl TokenHealths {
             last_refreshed: None,
             needs_refresh: false,
             error: Some("No tokens found"),
+            auth_type: None,
+            upgrade_link: None,
             state: TokenState::NotConnected,
             reason: Some(NOT_CONNECTED.0),
             repair_link: Some(self.site.repair_url(account.id)),

@@ -48,6 +48,8 @@ pub(crate) struct Plan {
     pub(crate) cors_origins: Vec<String>,
     pub(crate) trusted_proxies: Vec<String>,
     pub(crate) expose_tokens: bool,
+    /// App passwords are on in a test's house, though off by default.
+    pub(crate) no_app_passwords: bool,
     pub(crate) limits: ServeLimits,
 }
 
@@ -110,6 +112,7 @@ impl House {
                 cors_origins: plan.cors_origins,
                 trusted_proxies: plan.trusted_proxies,
                 expose_tokens: plan.expose_tokens,
+                app_passwords: !plan.no_app_passwords,
                 policy_uri: None,
                 tos_uri: None,
                 version: "0.0.0-test",

@@ -7,7 +7,8 @@ use std::path::Path;
 
 const PAGE: &str = "docs/src/reference/errors.md";
 /// Where error answers are made.
-const SOURCES: &[&str] = &["crates/server/src", "crates/atproto/src/login", "crates/atproto/src/proxy"];
+const SOURCES: &[&str] =
+    &["crates/server/src", "crates/atproto/src/app_password", "crates/atproto/src/login", "crates/atproto/src/proxy"];
 /// Where the reasons of `needs_reauth` are.
 const REASONS: &str = "crates/core/src/credential.rs";
 /// What stands right before a code, in any wrapping of the line.

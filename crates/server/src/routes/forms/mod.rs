@@ -1,6 +1,7 @@
 //! What the buttons of the start page do, without script.
 
 pub(crate) mod add;
+pub(crate) mod app_password;
 pub(crate) mod remove;
 pub(crate) mod sign_out;
 pub(crate) mod switch;
