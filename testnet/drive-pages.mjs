@@ -108,6 +108,8 @@ try {
   await page.goto(base)
   await note('signedOut')
   await pictures('1-signed-out')
+  await page.getByText('Sign in with an app password', { exact: true }).click()
+  await pictures('9-app-password-form')
 
   // A mistake, on our own page.
   await page.getByLabel('Your handle').fill('nobody-of-that-name.test')
@@ -151,8 +153,26 @@ try {
   await page.getByRole('button', { name: `Remove @${second.handle} from this device` }).click()
   await note('removed')
 
-  // The person ends the grant at the PDS; a call of an app finds out.
+  // With the main password by mistake, then with an app password; and the offer of something better.
   const { accounts } = await (await fetch(`${control}/info`)).json()
+  await page.getByText('Sign in with an app password', { exact: true }).click()
+  await page.getByLabel('Handle or DID').fill(second.handle)
+  await page.getByLabel('App password', { exact: true }).fill(second.password)
+  await page.getByRole('button', { name: 'Sign in with the app password' }).click()
+  await page.getByRole('alert').waitFor()
+  await note('mainPassword')
+  await pictures('10-main-password')
+  seen.passwordsKept = await page.locator('input[type="password"]').evaluateAll((inputs) => inputs.map((input) => input.value))
+  await page.getByLabel('App password', { exact: true }).fill(accounts[second.handle].appPassword)
+  await page.getByRole('button', { name: 'Sign in with the app password' }).click()
+  await page.waitForURL((url) => url.pathname === '/')
+  await note('byAppPassword')
+  await pictures('11-app-password')
+  seen.upgradeLeadsTo = await page.getByRole('link', { name: `Upgrade @${second.handle} to OAuth` }).getAttribute('href')
+  await page.getByRole('button', { name: `Remove @${second.handle} from this device` }).click()
+  await note('removedAgain')
+
+  // The person ends the grant at the PDS; a call of an app finds out.
   await fetch(`${control}/revoke-all?did=${encodeURIComponent(accounts[first.handle].did)}`, { method: 'POST' })
   seen.callAfterTheEnd = await context.request.get(`${base}/xrpc/com.atproto.server.getSession`).then((answer) => answer.status())
   await page.goto(base)

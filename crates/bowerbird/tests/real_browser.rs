@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 /// A picture of eight by eight pixels.
 const PICTURE: &str = "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAHElEQVR42mPoWvIfjtQ9T8IRAxUlkDnIiqgoAQBbXmzBwp+qEgAAAABJRU5ErkJggg==";
-const PAGES: [&str; 8] = [
+const PAGES: [&str; 11] = [
     "1-signed-out",
     "2-unknown-handle",
     "3-denied",
@@ -23,6 +23,9 @@ const PAGES: [&str; 8] = [
     "6-needs-reauth",
     "7-docs",
     "8-not-found",
+    "9-app-password-form",
+    "10-main-password",
+    "11-app-password",
 ];
 
 #[tokio::test]
@@ -31,7 +34,8 @@ async fn real_browser_goes_through_every_page() {
         return;
     }
     let network = RealNetwork::start(NetworkOptions::default()).await;
-    let server = BowerbirdProcess::start(ServerOptions::new(env!("CARGO_BIN_EXE_bowerbird")).on_real(&network)).await;
+    let options = ServerOptions::new(env!("CARGO_BIN_EXE_bowerbird")).on_real(&network);
+    let server = BowerbirdProcess::start(options.env("BOWERBIRD_APP_PASSWORDS", "true")).await;
     let (alice, bob) = (network.account("alice.test").clone(), network.account("bob.test").clone());
     give_profile(&network, &server, &alice).await;
     network.clear_log().await;
@@ -89,6 +93,11 @@ async fn real_browser_goes_through_every_page() {
     reads("switched", &["@bob.test", &alice.did]);
     reads("removed", &[&alice.did]);
     assert!(!step("removed")["text"].as_str().unwrap().contains("bob.test"));
+    reads("mainPassword", &["app_password_required", "main password", "Handle or DID"]);
+    assert_eq!(seen["passwordsKept"], json!([""]), "the form comes back without the password");
+    reads("byAppPassword", &["@bob.test", "an app password", "Upgrade to OAuth"]);
+    assert!(seen["upgradeLeadsTo"].as_str().unwrap().starts_with("/login/repair/"), "{}", seen["upgradeLeadsTo"]);
+    assert!(!step("removedAgain")["text"].as_str().unwrap().contains("bob.test"));
     assert_eq!(seen["callAfterTheEnd"], 401);
     reads("needsReauth", &["Sign in again", "@alice.test"]);
     assert!(!step("repaired")["text"].as_str().unwrap().contains("Sign in again"));

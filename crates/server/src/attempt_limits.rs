@@ -218,7 +218,8 @@ mod tests {
     async fn row_75_a_name_counts_once_however_it_is_spelled() {
         let (_, limits) = alone();
         let mut passed = 0;
-        for (number, text) in (0u32..).zip(["alice.test", "@alice.test", "ALICE.test", " at://Alice.Test"].repeat(250)) {
+        for (number, text) in (0u32..).zip(["alice.test", "@alice.test", "ALICE.test", " at://Alice.Test"].repeat(250))
+        {
             passed += u32::from(limits.knock(network(number), &typed(text)).await.is_ok());
         }
         assert_eq!(passed, 5);

@@ -33,8 +33,11 @@ fn check_marked(headers: &HeaderMap) -> Result<(), ApiError> {
     if headers.get(CSRF_HEADER).is_some_and(|value| value == "1") {
         Ok(())
     } else {
-        Err(ApiError::forbidden("csrf_header_missing", "A request with a cookie, or a sign-in, needs one more header here")
-            .with_hint("Send `Bowerbird-CSRF: 1`"))
+        Err(ApiError::forbidden(
+            "csrf_header_missing",
+            "A request with a cookie, or a sign-in, needs one more header here",
+        )
+        .with_hint("Send `Bowerbird-CSRF: 1`"))
     }
 }
 

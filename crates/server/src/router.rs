@@ -11,8 +11,7 @@ use crate::parts::{Parts, ServerParts};
 use crate::routes::{
     account_activate, account_add, account_app_password, account_avatar, account_list, account_remove, assets,
     client_metadata, docs, events, fallback, forms, health, home, jwks, login, login_repair, logout, oauth_callback,
-    openapi_json, ready, session,
-    tokens_health, validate_session, xrpc,
+    openapi_json, ready, session, tokens_health, validate_session, xrpc,
 };
 
 /// Builds the router. Serve it with [`crate::serve`], or with anything that provides

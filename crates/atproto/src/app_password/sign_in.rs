@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use bowerbird_core::ports::StoreError;
-use bowerbird_core::{
-    Account, Connection, CredentialState, Did, LoginIdentifier, Platform, RefreshClass, Secret,
-};
+use bowerbird_core::{Account, Connection, CredentialState, Did, LoginIdentifier, Platform, RefreshClass, Secret};
 use http::StatusCode;
 
 use super::claims::{Claims, SessionKind};

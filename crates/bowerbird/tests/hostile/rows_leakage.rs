@@ -5,7 +5,7 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bowerbird_testkit::actors::Visitor;
-use bowerbird_testkit::fault::{Decision, FaultNetwork, Misbehave, RecordedRequest, Reply, endpoint};
+use bowerbird_testkit::fault::{Decision, FaultNetwork, Misbehave, PasswordKind, RecordedRequest, Reply, endpoint};
 use bowerbird_testkit::http_client::Answer;
 use bowerbird_testkit::server::ServerOptions;
 use bowerbird_testkit::sweep::Sweep;
@@ -15,6 +15,8 @@ use serde_json::{Value, json};
 use crate::opened::dpop_scalars;
 use crate::support::{House, Must as _, options, with_param};
 
+const CREATE: &str = "/xrpc/com.atproto.server.createSession";
+const REFRESH_SESSION: &str = "/xrpc/com.atproto.server.refreshSession";
 const SESSION: &str = "/xrpc/com.atproto.server.getSession";
 
 /// A life of a server: what it said to clients, and which secrets there were.
@@ -126,10 +128,51 @@ impl Life {
             assert!(self.get(&mut stranger, "/").await.status == 200);
             server.server().behave();
         }
+        self.live_with_passwords().await;
         for leaver in [&mut visitor, &mut stranger] {
             let answer = leaver.post("/api/auth/logout", &json!({})).await;
             self.hear(answer).must_be(200);
         }
+    }
+
+    /// Sign-ins with app passwords that end well and badly, by script and by form, and refreshes that fail.
+    async fn live_with_passwords(&mut self) {
+        let network = &self.house.network;
+        let carla = network.add_account("carla.test");
+        let pds = network.pds().clone();
+        let good = pds.add_password(&carla.did, PasswordKind::App);
+        let main = pds.add_password(&carla.did, PasswordKind::Main);
+        // With characters that a log or a page would write in another way.
+        let wrong = "wr0ng &<canary>+\"pass%w\u{f6}rd\"".to_owned();
+        self.secrets.push(wrong.clone());
+        let mut visitor = self.house.server.visitor();
+        for (password, status) in [(&wrong, 401), (&main, 401)] {
+            let fields = [("identifier", "carla.test"), ("password", password.as_str())];
+            let answer = visitor.submit("/accounts/app-password", &fields).await;
+            self.hear(answer).must_be(status);
+        }
+        // A server that answers with all that it was sent.
+        pds.server().misbehave(CREATE, echo_of_session(400, "InvalidRequest"));
+        let given = json!({"identifier": "carla.test", "password": good, "authFactorToken": "canary-of-the-mail"});
+        self.secrets.push("canary-of-the-mail".to_owned());
+        let answer = visitor.post("/api/accounts/app-password", &given).await;
+        self.hear(answer).must_be(502);
+        pds.server().behave();
+        let given = json!({"identifier": carla.did, "password": good});
+        let answer = visitor.post("/api/accounts/app-password", &given).await;
+        self.hear(answer).must_be(200);
+        for path in ["/", "/api/accounts", "/api/tokens/health", SESSION] {
+            self.get(&mut visitor, path).await.must_be(200);
+        }
+        pds.expire_app_access_tokens();
+        self.get(&mut visitor, SESSION).await.must_be(200);
+        pds.server().misbehave(REFRESH_SESSION, echo_of_session(400, "ExpiredToken"));
+        pds.expire_app_access_tokens();
+        self.get(&mut visitor, SESSION).await.must_be(401);
+        pds.server().behave();
+        let answer = visitor.post("/api/auth/logout", &json!({})).await;
+        self.hear(answer).must_be(200);
+        assert!(pds.calls("com.atproto.server.createSession") >= 4);
     }
 
     /// Looks everywhere.
@@ -171,6 +214,15 @@ fn echo(status: u16, error: &str) -> Misbehave {
     })
 }
 
+/// The same from a PDS: an XRPC error whose name and words are all that was sent.
+fn echo_of_session(status: u16, error: &str) -> Misbehave {
+    let error = error.to_owned();
+    Misbehave::rewrite(move |request: &RecordedRequest, _| {
+        let sent = request.transcript().replace(['\r', '\n'], " ");
+        Reply::xrpc_error(status, &error, &sent)
+    })
+}
+
 /// The key-encryption key that [`keyed`] gives.
 const KEY: &str = "ca9a5ecafebabe00112233445566778899aabbccddeeff001122334455667788";
 
@@ -182,6 +234,7 @@ fn bytes_of_key() -> Vec<u8> {
 fn keyed(options: ServerOptions) -> (ServerOptions, Vec<Vec<u8>>) {
     const COOKIE: &str = "canary-cookie-secret-0123456789-abcdefghijk";
     let keyed = options.env("BOWERBIRD_COOKIE_SECRET", COOKIE).env("BOWERBIRD_ENCRYPTION_KEY", KEY);
+    let keyed = keyed.env("BOWERBIRD_APP_PASSWORDS", "true");
     (keyed.env("BOWERBIRD_LOG", "trace"), vec![COOKIE.into(), KEY.into(), bytes_of_key()])
 }
 
@@ -228,7 +281,7 @@ async fn row_79_a_confidential_client_leaks_nothing_into_a_json_log() {
 #[tokio::test(flavor = "multi_thread")]
 async fn row_79_secrets_that_a_server_made_are_in_their_own_files_alone() {
     let network = FaultNetwork::start().await;
-    let options = options(&network).env("BOWERBIRD_LOG", "trace");
+    let options = options(&network).env("BOWERBIRD_LOG", "trace").env("BOWERBIRD_APP_PASSWORDS", "true");
     let house = House::with(network, options).await;
     let data = house.server.data_dir();
     let read = |path: &Path| std::fs::read_to_string(path).unwrap().trim().to_owned();

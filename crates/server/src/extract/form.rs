@@ -3,6 +3,7 @@
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::response::{IntoResponse, Response};
+use bowerbird_core::Secret;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
@@ -18,19 +19,20 @@ use crate::parts::Parts;
 /// The largest body of a form or of our own JSON API, in bytes.
 const MAX_BYTES: usize = 16 * 1024;
 
-/// The fields of a form, `application/x-www-form-urlencoded`.
+/// The fields of a form, `application/x-www-form-urlencoded`. Any of them may be a password.
 #[derive(Debug, Default)]
-pub(crate) struct Form(Vec<(String, String)>);
+pub(crate) struct Form(Vec<(String, Secret)>);
 
 impl Form {
     /// Decodes pairs, as a query or a body has them.
     pub(crate) fn parse(text: &[u8]) -> Self {
-        Self(url::form_urlencoded::parse(text).into_owned().collect())
+        let pairs = url::form_urlencoded::parse(text).into_owned();
+        Self(pairs.map(|(name, value)| (name, Secret::new(value))).collect())
     }
 
     /// The value of a field; an empty one counts as missing. Err when the field is there twice.
     pub(crate) fn get(&self, name: &str) -> Result<Option<&str>, ApiError> {
-        let mut values = self.0.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str());
+        let mut values = self.0.iter().filter(|(key, _)| key == name).map(|(_, value)| value.expose());
         let first = values.next();
         if values.next().is_some() {
             return Err(ApiError::bad_request("invalid_request", format!("`{name}` was sent more than once")));
@@ -105,9 +107,8 @@ fn check_token(signed_in: &SignedIn, form: &Form, headers: &HeaderMap, state: &P
     if signed_in.via == Via::Bearer {
         return Ok(());
     }
-    let by_token = form
-        .get("csrf")
-        .and_then(|token| csrf::check_form(headers, state.site(), &signed_in.device.session.id, token));
+    let by_token =
+        form.get("csrf").and_then(|token| csrf::check_form(headers, state.site(), &signed_in.device.session.id, token));
     by_token.or_else(|error| csrf::check_header(headers, state.site()).map_err(|_| error))
 }
 
@@ -172,6 +173,7 @@ mod tests {
         assert_eq!(form.get("b").unwrap(), None);
         assert_eq!(form.get("missing").unwrap(), None);
         assert_eq!(form.get("c").unwrap_err().code, "invalid_request");
+        assert!(!format!("{:?}", Form::parse(b"password=canary")).contains("canary"));
     }
 
     #[tokio::test]

@@ -38,7 +38,7 @@ async fn row_59_no_unsafe_request_with_a_cookie_passes_from_elsewhere() {
     house.network.clear_logs();
     let unsafe_operations: Vec<_> =
         bowerbird_server::operations().into_iter().filter(|(method, _)| *method != Method::GET).collect();
-    assert!(unsafe_operations.len() >= 9);
+    assert!(unsafe_operations.len() >= 11);
     // What another site's page can make a browser send.
     let from_elsewhere: [&[(&str, &str)]; 6] = [
         &[("origin", "https://evil.example")],

@@ -14,6 +14,8 @@ use crate::server::BowerbirdProcess;
 pub enum ServerFault {
     /// This status instead of processing.
     Status(u16),
+    /// This status with this XRPC error instead of processing.
+    Refuse(u16, &'static str),
     /// The connection is reset before anything is processed.
     Reset,
     /// The request is processed, and its answer dropped.
@@ -50,16 +52,17 @@ impl RealNetwork {
     /// Lays a fault on a path for the next `times` requests.
     pub async fn fault(&self, path: &str, fault: ServerFault, times: u32) {
         let (mode, extra) = match fault {
-            ServerFault::Status(status) => ("status", Some(("status", status.to_string()))),
-            ServerFault::Reset => ("reset", None),
-            ServerFault::Lost => ("lost", None),
-            ServerFault::Delay(millis) => ("delay", Some(("delayMs", millis.to_string()))),
+            ServerFault::Status(status) => ("status", vec![("status", status.to_string())]),
+            ServerFault::Refuse(status, error) => {
+                ("status", vec![("status", status.to_string()), ("error", error.to_owned())])
+            }
+            ServerFault::Reset => ("reset", vec![]),
+            ServerFault::Lost => ("lost", vec![]),
+            ServerFault::Delay(millis) => ("delay", vec![("delayMs", millis.to_string())]),
         };
         let times = times.to_string();
         let mut parameters = vec![("path", path), ("mode", mode), ("times", &times)];
-        if let Some((name, value)) = &extra {
-            parameters.push((name, value));
-        }
+        parameters.extend(extra.iter().map(|(name, value)| (*name, value.as_str())));
         self.control_call("POST", "/fault", &parameters).await;
     }
 
