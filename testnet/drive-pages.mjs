@@ -110,10 +110,11 @@ try {
   await pictures('1-signed-out')
   await page.getByText('Sign in with an app password', { exact: true }).click()
   await pictures('9-app-password-form')
+  await page.goto(base)
 
   // A mistake, on our own page.
   await page.getByLabel('Your handle').fill('nobody-of-that-name.test')
-  await page.getByRole('button', { name: 'Sign in' }).click()
+  await page.getByRole('button', { name: 'Sign in', exact: true }).click()
   await page.getByRole('alert').waitFor()
   await note('unknownHandle')
   await pictures('2-unknown-handle')
@@ -130,7 +131,7 @@ try {
 
   await page.goto(base)
   await page.getByLabel('Your handle').fill(first.handle)
-  await page.getByRole('button', { name: 'Sign in' }).click()
+  await page.getByRole('button', { name: 'Sign in', exact: true }).click()
   await decide(first, true)
   await page.waitForURL((url) => url.href.startsWith(base))
   // The name and the picture come a moment after the login.
@@ -201,7 +202,7 @@ try {
   await plainPage.goto(base)
   await plainPage.getByRole('button', { name: 'Sign out of this device' }).click()
   await plainPage.getByLabel('Your handle').fill(first.handle)
-  await plainPage.getByRole('button', { name: 'Sign in' }).click()
+  await plainPage.getByRole('button', { name: 'Sign in', exact: true }).click()
   await plainPage.waitForURL((url) => !url.href.startsWith(base))
   seen.withoutScript.signInLeadsTo = plainPage.url()
 

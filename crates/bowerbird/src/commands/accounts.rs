@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use bowerbird_core::ports::Stores;
-use bowerbird_core::{Account, AccountId, CredentialState, Did, Platform, Timestamp};
+use bowerbird_core::{Account, AccountId, CredentialState, Did, Platform, RefreshClass, Timestamp};
+use bowerbird_vault::Standing;
 use serde_json::{Value, json};
 
 use super::Failure;
@@ -24,12 +25,14 @@ pub(crate) async fn list(loaded: &Loaded, printer: Printer) -> Result<ExitCode, 
         let page = composition.stores.accounts.list(after, PAGE).await.map_err(Failure::internal)?;
         after = page.last().map(|account| account.id);
         for account in &page {
-            let status = status(&composition, account).await?;
+            let standing = standing(&composition, account).await?;
+            let status = status(standing.as_ref());
             let last_login = date(account.last_login_at);
             if printer.is_json() {
                 listed.push(json!({
                     "id": account.id, "did": account.did, "handle": account.handle, "pds": account.pds,
                     "displayName": account.profile.display_name, "status": status, "lastLogin": last_login,
+                    "authType": standing.map(|standing| auth_type(standing.class)),
                 }));
             } else {
                 let id = account.id.to_string();
@@ -66,17 +69,28 @@ pub(crate) async fn remove(loaded: &Loaded, named: &str, printer: Printer) -> Re
     Ok(ExitCode::SUCCESS)
 }
 
-async fn status(composition: &Composition, account: &Account) -> Result<String, Failure> {
+async fn standing(composition: &Composition, account: &Account) -> Result<Option<Standing>, Failure> {
     let connections = &composition.stores.connections;
     let connection = connections.find(account.id, &Platform::atproto(), account.did.as_str()).await;
-    let Some(connection) = connection.map_err(Failure::internal)? else { return Ok("signed out".to_owned()) };
-    let standing = composition.atproto.vault.standing(connection.id).await.map_err(Failure::internal)?;
-    Ok(match standing.map(|standing| standing.state) {
+    let Some(connection) = connection.map_err(Failure::internal)? else { return Ok(None) };
+    composition.atproto.vault.standing(connection.id).await.map_err(Failure::internal)
+}
+
+fn status(standing: Option<&Standing>) -> String {
+    match standing.map(|standing| &standing.state) {
         None => "signed out".to_owned(),
         Some(CredentialState::NeedsReauth(reason)) => format!("needs sign-in ({})", reason.code()),
         Some(CredentialState::Unknown { .. }) => "refresh in doubt".to_owned(),
         Some(CredentialState::Ok | CredentialState::Refreshing { .. }) => "ok".to_owned(),
-    })
+    }
+}
+
+/// As `GET /api/accounts` says it.
+fn auth_type(class: RefreshClass) -> &'static str {
+    match class {
+        RefreshClass::SingleUse => "oauth",
+        RefreshClass::Graceful => "app_password",
+    }
 }
 
 /// Finds by id, DID or handle. Handles can move between people, so an ambiguous one is refused.
