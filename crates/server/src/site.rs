@@ -15,6 +15,7 @@ pub(crate) struct Site(Arc<Facts>);
 
 /// See [`Site`].
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct Facts {
     /// The base URL, an origin with the path `/`.
     pub(crate) base_url: Url,
