@@ -322,12 +322,8 @@ mod tests {
     fn a_count_replaces_the_one_before() {
         let metrics = Metrics::new("1.2.3");
         let now = Timestamp::from_seconds(1_767_225_600);
-        let entry = |state, age, number, seconds: i64| CensusEntry {
-            state,
-            age,
-            number,
-            oldest: now.plus_seconds(-seconds),
-        };
+        let entry =
+            |state, age, number, seconds: i64| CensusEntry { state, age, number, oldest: now.plus_seconds(-seconds) };
         let need = CountedState::NeedsReauth(NeedsReauth::Revoked);
         let first = [
             entry(CountedState::Ok, TokenAge::UnderHour, 5, 60),

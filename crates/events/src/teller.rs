@@ -96,7 +96,7 @@ impl Teller {
 }
 
 impl Voice {
-    async fn tell_event(&self, event: AccountEvent) {
+    pub(crate) async fn tell_event(&self, event: AccountEvent) -> Recorded {
         let notice = AccountNotice { id: self.fresh_id(), event };
         let report = Report::of_access(&notice, &self.origin);
         let subject = IncidentSubject::Access(notice.event.connection);
@@ -108,12 +108,14 @@ impl Voice {
                 Entry::Opens(Incident { subject, kind, reason, since: notice.event.at })
             }
         };
-        if matches!(self.tell(&report, &entry).await, Recorded::News | Recorded::Unrecorded)
+        let recorded = self.tell(&report, &entry).await;
+        if matches!(recorded, Recorded::News | Recorded::Unrecorded)
             // Full: a courtesy that others can do without.
             && self.outgoing.try_send(notice).is_err()
         {
             tracing::debug!("other instances are not told of an event, too many wait");
         }
+        recorded
     }
 
     /// Tells, if it is news.

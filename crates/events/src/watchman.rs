@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use bowerbird_core::ports::{Incident, IncidentSubject};
+use bowerbird_core::ports::{AccountEvent, AccountEventKind, Incident, IncidentSubject, StoreError, UntoldAccess};
 use bowerbird_vault::{Suspension, Vault};
 
 use crate::report::Report;
@@ -19,6 +19,9 @@ const COUNT: Duration = Duration::from_mins(1);
 const COUNT_SHARE: u32 = 100;
 /// Webhooks that are older than this are removed: their address was taken out of the configuration.
 const WEBHOOK_LIFE_SECONDS: i64 = 7 * 86_400;
+
+/// Accesses that are looked up at once when nobody told of them.
+const UNTOLD: u32 = 100;
 
 const SUSPENDED: IncidentSubject = IncidentSubject::Installation("suspended");
 
@@ -36,14 +39,14 @@ impl Voice {
     }
 
     async fn look_at_suspension(&self, seen: &mut Seen, suspended: Option<Suspension>) {
-        if seen.suspended == Some(suspended) {
+        if seen.looked && seen.suspended == suspended {
             return;
         }
-        let first = seen.suspended.replace(suspended).is_none();
+        let first = !std::mem::replace(&mut seen.looked, true);
+        seen.suspended = suspended;
         match suspended {
             Some(reason) => {
-                let report =
-                    self.of_installation("refreshing_suspended", Some(reason.code()), reason.explanation());
+                let report = self.of_installation("refreshing_suspended", Some(reason.code()), reason.explanation());
                 let since = self.ports.clock.now();
                 let (kind, reason) = ("refreshing_suspended", reason.code());
                 self.tell(&report, &Entry::Opens(Incident { subject: SUSPENDED, kind, reason, since })).await;
@@ -53,7 +56,7 @@ impl Voice {
                 let entry = if first { Entry::ClosesLeftover(SUSPENDED) } else { Entry::Closes(SUSPENDED) };
                 if self.tell(&report, &entry).await == Recorded::Unknown {
                     // Asked again at the next look.
-                    seen.suspended = None;
+                    seen.looked = false;
                 }
             }
         }
@@ -86,8 +89,27 @@ impl Voice {
         loop {
             let began = self.ports.clock.monotonic();
             self.count_once().await;
+            if let Err(error) = self.tell_untold().await {
+                tracing::warn!(error = &error as &dyn std::error::Error, "whether everything was told is not known");
+            }
             let took = self.ports.clock.monotonic().saturating_sub(began);
             tokio::time::sleep(COUNT.max(took * COUNT_SHARE)).await;
+        }
+    }
+
+    /// Tells what somebody wrote into a row and did not live to tell, or had too much to tell at once.
+    async fn tell_untold(&self) -> Result<(), StoreError> {
+        loop {
+            let untold = self.ports.stores.alerts.untold(UNTOLD).await?;
+            let mut told = false;
+            for UntoldAccess { account, connection, reason } in untold {
+                let kind = reason.map_or(AccountEventKind::Recovered, AccountEventKind::NeedsReauth);
+                let event = AccountEvent { at: self.ports.clock.now(), account, connection, kind };
+                told |= self.tell_event(event).await == Recorded::News;
+            }
+            if !told {
+                return Ok(());
+            }
         }
     }
 
@@ -101,7 +123,7 @@ impl Voice {
             let waiting = stores.alerts.waiting(u32::MAX).await?;
             self.metrics.set_census(now, &census, &by_key);
             self.metrics.set_waiting(waiting);
-            Ok::<(), bowerbird_core::ports::StoreError>(())
+            Ok::<(), StoreError>(())
         };
         if let Err(error) = counted.await {
             tracing::warn!(error = &error as &dyn std::error::Error, "credentials could not be counted");
@@ -112,7 +134,8 @@ impl Voice {
 /// What was there at the last look.
 #[derive(Default)]
 struct Seen {
-    /// None before the first look.
-    suspended: Option<Option<Suspension>>,
+    /// Whether there was one that counts.
+    looked: bool,
+    suspended: Option<Suspension>,
     unsaved_looks: u32,
 }

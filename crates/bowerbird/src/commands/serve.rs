@@ -43,7 +43,9 @@ pub(crate) async fn run(loaded: Loaded, printer: Printer) -> Result<ExitCode, Fa
     let listener = listen(&loaded.settings).await?;
     let address = listener.local_addr().map_err(Failure::internal)?;
     let admin = match loaded.settings.admin_listen {
-        Some(address) => Some((listen_at(address, "BOWERBIRD_ADMIN_LISTEN").await?, admin_parts(&loaded, &composition)?)),
+        Some(address) => {
+            Some((listen_at(address, "BOWERBIRD_ADMIN_LISTEN").await?, admin_parts(&loaded, &composition)?))
+        }
         None => None,
     };
     let parts = server_parts(&loaded, &composition)?;
@@ -107,7 +109,9 @@ async fn serve_admin(crew: &Crew, admin: Option<(TcpListener, AdminParts)>, stop
         tracing::info!(%address, "the operator's listener is open");
     }
     let limits = ServeLimits { connections: ADMIN_CONNECTIONS, ..ServeLimits::default() };
-    if let Err(error) = bowerbird_server::serve(crew, listener, bowerbird_server::admin_router(parts), limits, stop).await {
+    if let Err(error) =
+        bowerbird_server::serve(crew, listener, bowerbird_server::admin_router(parts), limits, stop).await
+    {
         tracing::error!(%error, "the operator's listener failed");
     }
 }

@@ -151,8 +151,7 @@ fn admin_listen(values: &Values, public: SocketAddr) -> Result<Option<SocketAddr
     let Some(given) = values.get(NAME) else { return Ok(None) };
     let form = |_| ConfigError::named(NAME, "write an address and port such as 127.0.0.1:9090");
     let address: SocketAddr = given.parse().map_err(form)?;
-    let shares_addresses =
-        address.ip() == public.ip() || address.ip().is_unspecified() || public.ip().is_unspecified();
+    let shares_addresses = address.ip() == public.ip() || address.ip().is_unspecified() || public.ip().is_unspecified();
     if address.port() == public.port() && address.port() != 0 && shares_addresses {
         return Err(ConfigError::named(NAME, "it must not be the address that the public uses, BOWERBIRD_LISTEN"));
     }

@@ -29,7 +29,8 @@ pub(crate) fn webhooks(values: &Values, settings: &Settings) -> Result<WebhookCo
         secrets.push(WebhookSecret::parse(text).map_err(|error| ConfigError::named(SECRET, error.to_string()))?);
     }
     if secrets.is_empty() && !addresses.is_empty() {
-        let problem = "it is not set, and BOWERBIRD_WEBHOOK_URL is; make one with `bowerbird keys generate webhook-secret`";
+        let problem =
+            "it is not set, and BOWERBIRD_WEBHOOK_URL is; make one with `bowerbird keys generate webhook-secret`";
         return Err(ConfigError::named(SECRET, problem));
     }
     let types: Vec<String> = values.list(TYPES).into_iter().map(str::to_owned).collect();
@@ -84,7 +85,10 @@ mod tests {
         ])
         .unwrap();
         assert_eq!(config.addresses, ["https://a.example/hook?key=1", "http://localhost:9000/hook"]);
-        assert!(config.types.iter().any(|kind| kind == "needs_reauth") && !config.types.iter().any(|kind| kind == "refreshed"));
+        assert!(
+            config.types.iter().any(|kind| kind == "needs_reauth")
+                && !config.types.iter().any(|kind| kind == "refreshed")
+        );
     }
 
     #[test]

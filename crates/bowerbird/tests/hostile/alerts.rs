@@ -22,6 +22,7 @@ use crate::support::{House, Must as _, options};
 const SESSION: &str = "/xrpc/com.atproto.server.getSession";
 const HOOK: &str = "/hook";
 const KEY: [u8; 33] = *b"the key of the webhooks' receiver";
+const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 /// Nothing more comes within this.
 const QUIET: Duration = Duration::from_millis(1500);
 
@@ -238,7 +239,6 @@ async fn the_operators_listener_says_nothing_to_strangers() {
     assert_eq!(ask("/api/accounts", &[]).await.status, 404, "none of the public routes is here");
     house.server.client().get(&house.server.url("/metrics")).await.must_be(404);
 
-    const TOKEN: &str = "0123456789abcdef0123456789abcdef";
     house.server.restart_with(open.env("BOWERBIRD_ADMIN_TOKEN", TOKEN)).await;
     for wrong in [vec![], vec![("authorization", "Bearer 0123456789abcdef")]] {
         let answer = ask("/metrics", &wrong).await;

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use super::{MemoryStores, Tables};
 use crate::ports::{
     AlertStore, Cas, CensusEntry, ClaimedDelivery, CountedState, Incident, IncidentSubject, NewDelivery, StoreError,
-    TokenAge,
+    TokenAge, UntoldAccess,
 };
 use crate::{ConnectionId, CredentialState, Timestamp};
 
@@ -45,6 +45,28 @@ impl AlertStore for MemoryStores {
         add(&mut tables, deliveries)?;
         tables.incidents.remove(subject);
         Ok(Cas::Done)
+    }
+
+    async fn untold(&self, limit: u32) -> Result<Vec<UntoldAccess>, StoreError> {
+        let tables = self.tables();
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let untold = |works: bool| {
+            let entries = tables.credentials.values().filter_map(|row| {
+                let incident = tables.incidents.get(&IncidentSubject::Access(row.connection));
+                let reason = match row.state {
+                    CredentialState::Ok if works && incident.is_some() => None,
+                    CredentialState::NeedsReauth(reason)
+                        if !works && incident.is_none_or(|incident| incident.kind == "outcome_unknown") =>
+                    {
+                        Some(reason)
+                    }
+                    _ => return None,
+                };
+                Some(UntoldAccess { account: row.account, connection: row.connection, reason })
+            });
+            entries.take(limit).collect::<Vec<_>>()
+        };
+        Ok([untold(false), untold(true)].concat())
     }
 
     async fn enqueue(&self, deliveries: &[NewDelivery]) -> Result<(), StoreError> {

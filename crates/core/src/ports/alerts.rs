@@ -152,6 +152,17 @@ pub struct CensusEntry {
     pub oldest: Timestamp,
 }
 
+/// An access about which the open incidents do not say the truth, since whoever was to tell it died first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UntoldAccess {
+    /// Whose access.
+    pub account: AccountId,
+    /// Which connection's.
+    pub connection: ConnectionId,
+    /// Why it needs its person, though no incident says so; None: it works, though an incident says that it does not.
+    pub reason: Option<NeedsReauth>,
+}
+
 /// Incidents, webhooks that wait, and the census.
 #[async_trait]
 pub trait AlertStore: Send + Sync {
@@ -162,6 +173,9 @@ pub trait AlertStore: Send + Sync {
     /// Closes the incident of a subject, and stores what is to be sent about it in the same step. Stale, with nothing
     /// stored, when none is open.
     async fn close(&self, subject: &IncidentSubject, deliveries: &[NewDelivery]) -> Result<Cas, StoreError>;
+    /// Accesses that need their person without an incident that says so, or work in spite of one; at most `limit` of each.
+    /// One walk over every credential.
+    async fn untold(&self, limit: u32) -> Result<Vec<UntoldAccess>, StoreError>;
     /// Stores what is to be sent about something that is no incident.
     async fn enqueue(&self, deliveries: &[NewDelivery]) -> Result<(), StoreError>;
     /// When the next webhook to an endpoint is due; None when none waits.

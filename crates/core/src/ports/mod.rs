@@ -18,6 +18,7 @@ mod stores;
 
 pub use alerts::{
     AlertStore, CensusEntry, ClaimedDelivery, CountedState, Incident, IncidentSubject, NewDelivery, TokenAge,
+    UntoldAccess,
 };
 pub use changes::{Change, ChangeFeed, ChangeListener, NoChangeFeed};
 pub use clock::Clock;

@@ -85,7 +85,9 @@ impl AccountNotice {
             ("refreshed", "-") => AccountEventKind::Refreshed,
             ("recovered", "-") => AccountEventKind::Recovered,
             ("outcome_unknown", "-") => AccountEventKind::OutcomeUnknown,
-            ("needs_reauth" | "lost_response", reason) => AccountEventKind::NeedsReauth(NeedsReauth::from_code(reason)?),
+            ("needs_reauth" | "lost_response", reason) => {
+                AccountEventKind::NeedsReauth(NeedsReauth::from_code(reason)?)
+            }
             _ => return None,
         };
         let notice = Self { id, event: AccountEvent { at, account, connection, kind } };

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use bowerbird_core::Timestamp;
 use bowerbird_core::NoticeId;
+use bowerbird_core::Timestamp;
 use bowerbird_core::ports::{Entropy, NewDelivery};
 use http::Uri;
 use sha2::{Digest as _, Sha256};
@@ -63,12 +63,8 @@ struct Endpoint {
 impl Webhooks {
     pub(crate) fn new(config: WebhookConfig, ports: &HubPorts, metrics: Metrics) -> Self {
         let WebhookConfig { addresses, secrets, types } = config;
-        let endpoint = |(number, address): (usize, Uri)| Endpoint {
-            number,
-            key: key_of(&address),
-            address,
-            woken: Notify::new(),
-        };
+        let endpoint =
+            |(number, address): (usize, Uri)| Endpoint { number, key: key_of(&address), address, woken: Notify::new() };
         let endpoints = (1..).zip(addresses).map(endpoint).collect();
         let from_memory = Arc::new(Semaphore::new(FROM_MEMORY));
         Self(Arc::new(Inner { endpoints, secrets, types, ports: ports.clone(), metrics, from_memory }))

@@ -70,15 +70,15 @@ mod tests {
     #[test]
     fn the_published_vector_is_met() {
         let secret = WebhookSecret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
-        let signature =
-            header(&[secret], "msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, "{\"test\": 2432232314}");
+        let signature = header(&[secret], "msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, "{\"test\": 2432232314}");
         assert_eq!(signature, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
     }
 
     #[test]
     fn every_secret_signs_and_another_implementation_agrees() {
         let keys = [[7; 32], [9; 32]];
-        let secrets: Vec<_> = keys.iter().map(|key| WebhookSecret::parse(&WebhookSecret::generate(key)).unwrap()).collect();
+        let secrets: Vec<_> =
+            keys.iter().map(|key| WebhookSecret::parse(&WebhookSecret::generate(key)).unwrap()).collect();
         let signatures = header(&secrets, "evt_1", 5, "{}");
         for (key, signature) in keys.iter().zip(signatures.split(' ')) {
             let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, key);

@@ -9,7 +9,7 @@ use bowerbird_core::memory::MemoryStores;
 use bowerbird_core::ports::{
     AccountEvent, AccountEventKind, AlertStore, Cas, CensusEntry, Change, ChangeFeed, ChangeListener, ClaimedDelivery,
     Clock, GrantFacts, HttpClient, HttpError, HttpFault, Incident, IncidentSubject, NewAccount, NewDelivery, Observer,
-    PreparedRefresh, Purpose, RefreshRefusal, Refresher, StoreError, StreamBody, Stores,
+    PreparedRefresh, Purpose, RefreshRefusal, Refresher, StoreError, Stores, StreamBody, UntoldAccess,
 };
 use bowerbird_core::testing::{FixedKeys, SeededEntropy};
 use bowerbird_core::{
@@ -153,6 +153,9 @@ impl AlertStore for Flaky {
     async fn close(&self, subject: &IncidentSubject, deliveries: &[NewDelivery]) -> Result<Cas, StoreError> {
         self.here()?.close(subject, deliveries).await
     }
+    async fn untold(&self, limit: u32) -> Result<Vec<UntoldAccess>, StoreError> {
+        self.here()?.untold(limit).await
+    }
     async fn enqueue(&self, deliveries: &[NewDelivery]) -> Result<(), StoreError> {
         self.here()?.enqueue(deliveries).await
     }
@@ -255,8 +258,7 @@ impl House {
         let (hub, teller) = EventHub::new(config, ports);
         let keys = Arc::new(FixedKeys::one());
         let (clock, entropy) = (Arc::clone(&self.clock) as _, Arc::clone(&self.entropy) as _);
-        let vault =
-            Vault::new(VaultConfig::new("cluster"), &self.stores, keys, Arc::new(NoRefresher), clock, entropy);
+        let vault = Vault::new(VaultConfig::new("cluster"), &self.stores, keys, Arc::new(NoRefresher), clock, entropy);
         let running = tokio::spawn(teller.run(vault.clone()));
         Instance { hub, vault, running }
     }
@@ -292,11 +294,7 @@ impl House {
             state: CredentialState::Ok,
             schedule: Schedule::default(),
             used_at: BEGINNING,
-            fields: SealedFields {
-                dpop_key: vec![1],
-                granted_generation: Generation::FIRST,
-                granted_at: BEGINNING,
-            },
+            fields: SealedFields { dpop_key: vec![1], granted_generation: Generation::FIRST, granted_at: BEGINNING },
             tokens: SealedTokens {
                 access_token: vec![1],
                 refresh_token: Some(vec![1]),

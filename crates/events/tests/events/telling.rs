@@ -75,7 +75,10 @@ async fn renewals_reach_streams_everywhere_and_webhooks_only_where_asked_for() {
     let mut everything = one.hub.streams().follow_everything().unwrap();
     house.tell(&one, &alice, AccountEventKind::Refreshed);
     settled(&[&one]).await;
-    assert_eq!((heard(&mut elsewhere).await, heard(&mut everything).await), (vec!["refreshed".to_owned()], vec!["refreshed".to_owned()]));
+    assert_eq!(
+        (heard(&mut elsewhere).await, heard(&mut everything).await),
+        (vec!["refreshed".to_owned()], vec!["refreshed".to_owned()])
+    );
     assert!(house.receiver.came().is_empty());
     house.types.push("refreshed");
     let three = house.start();
@@ -138,6 +141,28 @@ async fn a_suspension_is_told_once_through_restarts_and_its_end_once() {
     let _three = house.start();
     pass(Duration::from_secs(5)).await;
     assert_eq!(house.receiver.types()[2..], ["refreshing_resumed"], "all is well after a restart");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_instance_did_not_live_to_tell_is_told_by_the_next_one() {
+    let house = House::new();
+    let people = [house.account(1).await, house.account(2).await];
+    // The row is written, and nobody hears of it.
+    for person in &people {
+        house.ends(person, &[]).await;
+    }
+    let one = house.start();
+    pass(Duration::from_secs(5)).await;
+    assert_eq!(house.receiver.types(), ["needs_reauth", "needs_reauth"]);
+    // The news that come late are none.
+    house.ends(&people[0], &[&one]).await;
+    one.die().await;
+    house.heals(&people[0], &[]).await;
+    let _two = house.start();
+    pass(Duration::from_secs(5)).await;
+    assert_eq!(house.receiver.types()[2..], ["recovered"]);
+    pass(Duration::from_mins(10)).await;
+    assert_eq!(house.receiver.types().len(), 3);
 }
 
 #[tokio::test(start_paused = true)]

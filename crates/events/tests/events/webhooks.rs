@@ -103,8 +103,7 @@ async fn several_instances_send_each_webhook_once() {
         house.ends(&person, &[&instances[usize::from(number) % 3]]).await;
     }
     pass(Duration::from_secs(60)).await;
-    let mut ids: Vec<String> =
-        house.receiver.came().iter().map(|came| came.header("webhook-id").to_owned()).collect();
+    let mut ids: Vec<String> = house.receiver.came().iter().map(|came| came.header("webhook-id").to_owned()).collect();
     assert_eq!(ids.len(), 30);
     ids.sort();
     ids.dedup();

@@ -78,11 +78,13 @@ pub(crate) fn answer(
 /// What a client hears that gets no stream.
 pub(crate) fn refusal(refusal: StreamRefusal) -> ApiError {
     match refusal {
-        StreamRefusal::ClientHasEnough => {
-            ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too_many_streams", "This session follows events eight times already")
-                .with_hint("Close a stream that is not needed; one is enough for all accounts of a device")
-                .with_retry_after(30)
-        }
+        StreamRefusal::ClientHasEnough => ApiError::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too_many_streams",
+            "This session follows events eight times already",
+        )
+        .with_hint("Close a stream that is not needed; one is enough for all accounts of a device")
+        .with_retry_after(30),
         StreamRefusal::Full | StreamRefusal::Closed => {
             ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "streams_full", "No more clients can follow events now")
                 .with_retry_after(30)

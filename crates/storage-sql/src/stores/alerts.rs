@@ -1,16 +1,16 @@
 //! Incidents, webhooks that wait, and the census.
 
 use async_trait::async_trait;
-use bowerbird_core::Timestamp;
 use bowerbird_core::ports::{
     AlertStore, Cas, CensusEntry, ClaimedDelivery, CountedState, Incident, IncidentSubject, NewDelivery, StoreError,
-    TokenAge,
+    TokenAge, UntoldAccess,
 };
+use bowerbird_core::{AccountId, ConnectionId, Timestamp};
 
 use super::credentials::state::read_reason;
 use super::{cas, count};
 use crate::engine::{Connection, Engine, Urgency};
-use crate::row::Row;
+use crate::row::{Row, RowOf};
 use crate::statement::Statement;
 
 /// What follows the columns and their values: an open incident of the same kind and reason is left as it is.
@@ -52,6 +52,27 @@ impl AlertStore for Engine {
         self.change_and_enqueue(statement, deliveries).await
     }
 
+    async fn untold(&self, limit: u32) -> Result<Vec<UntoldAccess>, StoreError> {
+        let in_need = Statement::new(
+            "SELECT connection_id, account_id, reason FROM credentials WHERE state = 'needs_reauth' AND NOT EXISTS \
+             (SELECT 1 FROM incidents WHERE subject = credentials.connection_id AND kind <> 'outcome_unknown') LIMIT $1",
+        );
+        let read_need = |row: &Row| {
+            let row = row.of("credentials");
+            Ok(UntoldAccess { reason: Some(read_reason(row)?), ..read_untold(row)? })
+        };
+        let rows = self.rows(in_need.with(i64::from(limit))).await?;
+        let mut untold = rows.iter().map(read_need).collect::<Result<Vec<_>, StoreError>>()?;
+        let works = Statement::new(
+            "SELECT c.connection_id, c.account_id FROM incidents i \
+             JOIN credentials c ON c.connection_id = i.connection_id WHERE c.state = 'ok' LIMIT $1",
+        );
+        for row in self.rows(works.with(i64::from(limit))).await? {
+            untold.push(read_untold(row.of("credentials"))?);
+        }
+        Ok(untold)
+    }
+
     async fn enqueue(&self, deliveries: &[NewDelivery]) -> Result<(), StoreError> {
         let inserts: Vec<_> = deliveries.iter().map(insert).collect();
         self.write(Urgency::Now, |mut database| Box::pin(async move { run_all(&mut database, inserts).await })).await
@@ -82,9 +103,8 @@ impl AlertStore for Engine {
         .with(now)
         .with(until)
         .with(i64::from(limit));
-        let rows = self
-            .write(Urgency::Now, |mut database| Box::pin(async move { database.rows(statement).await }))
-            .await?;
+        let rows =
+            self.write(Urgency::Now, |mut database| Box::pin(async move { database.rows(statement).await })).await?;
         let read = |row: &Row| {
             let row = row.of(TABLE);
             Ok(ClaimedDelivery {
@@ -170,6 +190,14 @@ async fn run_all(database: &mut Connection<'_>, statements: Vec<Statement>) -> R
         database.execute(statement).await?;
     }
     Ok(())
+}
+
+fn read_untold(row: RowOf<'_>) -> Result<UntoldAccess, StoreError> {
+    Ok(UntoldAccess {
+        account: row.parsed("account_id", AccountId::parse)?,
+        connection: row.parsed("connection_id", ConnectionId::parse)?,
+        reason: None,
+    })
 }
 
 fn read_entry(row: &Row) -> Result<CensusEntry, StoreError> {

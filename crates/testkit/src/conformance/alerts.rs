@@ -2,6 +2,7 @@
 
 use bowerbird_core::ports::{
     Cas, CensusEntry, ClaimedDelivery, CountedState, Incident, IncidentSubject, NewDelivery, Stores, TokenAge,
+    UntoldAccess,
 };
 use bowerbird_core::{ConnectionId, CredentialRecord, CredentialState, NeedsReauth, Timestamp};
 
@@ -54,8 +55,7 @@ pub async fn an_incident_is_opened_once_and_closed_once(stores: Stores) {
             let about = incident(subject.clone(), "broken");
             stores.alerts.open(&about, &[delivery(number + id, "a", None)]).await.unwrap()
         };
-        let close =
-            async |id| stores.alerts.close(&subject, &[delivery(number + id, "a", None)]).await.unwrap();
+        let close = async |id| stores.alerts.close(&subject, &[delivery(number + id, "a", None)]).await.unwrap();
         assert_eq!(close(1).await, Cas::Stale, "{subject:?}");
         assert_eq!(open(2).await, Cas::Done, "{subject:?}");
         assert_eq!(open(3).await, Cas::Stale, "{subject:?}");
@@ -129,6 +129,30 @@ pub async fn an_incident_goes_with_its_credential(stores: Stores) {
     assert_eq!(stores.alerts.open(&about, &[]).await.unwrap(), Cas::Done);
     assert!(stores.accounts.remove(second.account).await.unwrap());
     assert_eq!(stores.alerts.close(&about.subject, &[]).await.unwrap(), Cas::Stale);
+}
+
+/// An instance that died between the row and the incident leaves a trace.
+pub async fn what_nobody_told_is_found(stores: Stores) {
+    let untold = async || stores.alerts.untold(10).await.unwrap();
+    granted(&stores, 1).await;
+    assert_eq!(untold().await, []);
+    let need = in_need(&stores, 2).await;
+    let (account, connection) = (need.account, need.connection);
+    let found = UntoldAccess { account, connection, reason: Some(NeedsReauth::Revoked) };
+    assert_eq!(untold().await, [found]);
+    assert_eq!(stores.alerts.open(&of(connection, "outcome_unknown"), &[]).await.unwrap(), Cas::Done);
+    assert_eq!(untold().await, [found], "a doubt was told, and not how it ended");
+    assert_eq!(stores.alerts.open(&of(connection, "needs_reauth"), &[]).await.unwrap(), Cas::Done);
+    assert_eq!(untold().await, []);
+    let done = stores.credentials.set_state(connection, need.generation, &CredentialState::Ok, none()).await.unwrap();
+    assert_eq!(done, Cas::Done);
+    assert_eq!(untold().await, [UntoldAccess { reason: None, ..found }]);
+    assert_eq!(stores.alerts.close(&IncidentSubject::Access(connection), &[]).await.unwrap(), Cas::Done);
+    assert_eq!(untold().await, []);
+    for number in 3..=6 {
+        in_need(&stores, number).await;
+    }
+    assert_eq!(stores.alerts.untold(3).await.unwrap().len(), 3);
 }
 
 /// Of many instances one gets it; it comes back when that one says so, or says nothing until its claim ends.

@@ -49,6 +49,7 @@ macro_rules! conformance_properties {
                 an_incident_of_another_kind_is_told_and_one_of_the_same_is_not,
                 no_incident_of_an_access_that_works_or_is_gone,
                 an_incident_goes_with_its_credential,
+                what_nobody_told_is_found,
                 a_delivery_is_claimed_once_and_comes_back_when_the_claim_ends,
                 a_claim_that_is_over_changes_nothing,
                 deliveries_are_of_one_endpoint_and_in_order,
