@@ -14,6 +14,7 @@ mod rows_flood;
 mod rows_hostile_servers;
 mod rows_leakage;
 mod rows_login;
+mod rows_passwords;
 mod rows_proxy;
 mod rows_sessions;
 mod streaming;
