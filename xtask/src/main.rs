@@ -37,6 +37,8 @@ enum Task {
     Bench(commands::bench::Arguments),
     /// Regenerate the reference pages from the program
     Gen(commands::r#gen::Arguments),
+    /// Play the refresh engine through many histories of crashes, lost answers and stopped instances
+    Simulate(commands::simulate::Arguments),
     /// Check that dependencies between the rooms point downward only
     CheckLayers,
     /// Check that the book's links lead somewhere
@@ -68,6 +70,7 @@ fn run(ui: &Ui) -> anyhow::Result<bool> {
         Task::Sandbox(arguments) => commands::sandbox::run(ui, &workspace, &arguments),
         Task::Bench(arguments) => commands::bench::run(ui, &workspace, &arguments),
         Task::Gen(arguments) => commands::r#gen::run(ui, &workspace, &arguments),
+        Task::Simulate(arguments) => commands::simulate::run(ui, &workspace, &arguments),
         Task::CheckLayers => commands::check_layers::run(ui, &workspace),
         Task::CheckDocs => commands::check_docs::run(ui, &workspace),
         #[cfg(feature = "reference")]

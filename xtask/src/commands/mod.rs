@@ -7,4 +7,5 @@ pub(crate) mod r#gen;
 pub(crate) mod sandbox;
 #[cfg(feature = "reference")]
 pub(crate) mod serve_reference;
+pub(crate) mod simulate;
 pub(crate) mod test;

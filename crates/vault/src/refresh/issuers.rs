@@ -271,4 +271,36 @@ mod tests {
         let starts = (0..100).filter(|tenth| issuers.for_sweep(&c, Duration::from_millis(tenth * 100)).is_some());
         assert!((50..=55).contains(&starts.count()), "five a second");
     }
+
+    #[test]
+    fn ten_thousand_accounts_that_are_due_at_once_take_half_of_the_quota_and_nobodys_turn() {
+        const QUOTA: usize = 3000;
+        let window = Duration::from_mins(5);
+        let issuers = Issuers::new(LIMITS);
+        let issuer = issuers.of("a");
+        let mut under_way: Vec<(Duration, Permits)> = Vec::new();
+        let mut sent = std::collections::VecDeque::new();
+        let (mut left, mut now, mut most) = (10_000, Duration::ZERO, 0);
+        while left > 0 {
+            // The pace of a busy sweep; a refresh takes 400 ms.
+            now += Duration::from_millis(500);
+            under_way.retain(|(end, _)| *end > now);
+            while sent.front().is_some_and(|at| *at + window <= now) {
+                sent.pop_front();
+            }
+            while left > 0
+                && let Some(permits) = issuers.for_sweep(&issuer, now)
+            {
+                under_way.push((now + Duration::from_millis(400), permits));
+                sent.push_back(now);
+                left -= 1;
+            }
+            most = most.max(sent.len());
+            // Somebody who waits finds a place at once, whatever the sweep does.
+            let caller = futures_util::FutureExt::now_or_never(issuers.wait(&issuer));
+            assert!(caller.flatten().is_some(), "a caller waits behind the sweep at {now:?}");
+        }
+        assert!(most <= QUOTA / 2 + 5, "{most} requests in five minutes");
+        assert!(now < Duration::from_mins(45), "{now:?}");
+    }
 }

@@ -38,11 +38,9 @@ const PREPARATION_SECONDS: u64 = 30;
 /// successor: longer than the interval at which that one tries (see `persist.rs`). After an outage of the database
 /// both of them come back at once.
 const LATE_HOLDER_GRACE: Duration = Duration::from_secs(2);
-/// The same, when the server says that the token was spent: then there is a successor, and somebody may have it. With it,
-/// nothing is sent later than this after the intent; the fence allows 45 s.
-const SPENT_TOKEN_GRACE: Duration = Duration::from_secs(30);
-/// Between two looks at the row meanwhile.
-const LOOK: Duration = Duration::from_secs(1);
+/// So many seconds more, with a look at the row after each, when the server says that the token was spent: then there is
+/// a successor, and somebody may have it. The fence allows 45 s after the intent.
+const SPENT_TOKEN_LOOKS: usize = 28;
 /// Asking with the old access token may take this long.
 const PROBE_TAKES: Duration = Duration::from_secs(10);
 /// A change of state that the store refuses is tried this often. Losing it is harmless: the intent stays in the row,
@@ -124,7 +122,7 @@ impl Run<'_> {
         self.may_send()?;
         let intent = self.begin().await?;
         if intent.recovering {
-            self.wait_for_a_late_holder(&record, &grant, &intent).await?;
+            self.wait_for_a_late_holder(&record, &grant).await?;
         }
 
         let mut attempt = 1;
@@ -297,7 +295,7 @@ impl Run<'_> {
 
     /// Before a token is sent once more. Our intent is written, so that nobody else starts; a commit needs the generation
     /// only, so that whoever holds the successor still gets in: from the spill of a process that died, or by itself.
-    async fn wait_for_a_late_holder(&self, record: &CredentialRecord, grant: &OpenedGrant, intent: &Intent) -> Step<()> {
+    async fn wait_for_a_late_holder(&self, record: &CredentialRecord, grant: &OpenedGrant) -> Step<()> {
         if let Err(error) = self.vault.take_over().await {
             // Whatever is in there is out of reach; without a way on, the credential would stay in doubt for good.
             let error = &error as &dyn std::error::Error;
@@ -307,8 +305,8 @@ impl Run<'_> {
         let spent = self.probe(record, grant).await == AccessProbe::Refused;
         tokio::time::sleep(LATE_HOLDER_GRACE).await;
         self.read().await?;
-        while spent && self.monotonic().saturating_sub(intent.begun) < SPENT_TOKEN_GRACE {
-            tokio::time::sleep(LOOK).await;
+        for _ in 0..if spent { SPENT_TOKEN_LOOKS } else { 0 } {
+            tokio::time::sleep(Duration::from_secs(1)).await;
             self.read().await?;
         }
         Ok(())

@@ -10,5 +10,4 @@ mod keys;
 mod outcomes;
 mod rotation;
 mod sealing;
-mod simulation;
 mod support;

@@ -1,7 +1,8 @@
-//! `cargo xtask check-docs`: the book without its builder: every page is listed, every link leads to a file, and the
-//! page of error codes has exactly those that the program can answer.
+//! `cargo xtask check-docs`: the book without its builder: every page is listed, every link leads to a file, the
+//! page of error codes has exactly those that the program can answer, and the tests that pages name exist.
 
 mod error_codes;
+mod named_tests;
 
 use crate::ui::Ui;
 use crate::workspace::Workspace;
@@ -36,6 +37,7 @@ pub(crate) fn run(ui: &Ui, workspace: &Workspace) -> Result<bool> {
         }
     }
     faults.extend(error_codes::faults(workspace)?);
+    faults.extend(named_tests::faults(workspace)?);
     for fault in &faults {
         ui.line(fault);
     }
