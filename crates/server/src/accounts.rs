@@ -1,7 +1,7 @@
 //! Accounts as handlers see them: by name, from a bounded cache, then from the shared tier, then from the database.
 
-use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bowerbird_core::ports::{AccountStore, Change, ChangeFeed, ChangeListener, Clock, StoreError};

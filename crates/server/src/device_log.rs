@@ -29,6 +29,8 @@ use parking_lot::Mutex;
 const ASK: Duration = Duration::from_millis(250);
 /// More changes than this are not remembered: copies of before count no longer then.
 const REMEMBERED: usize = 200_000;
+/// More news than this are not kept apart, such as when no requests come for long: then the log is asked first.
+const HEARD: usize = 10_000;
 
 /// The log as this instance knows it.
 pub(crate) struct DeviceLog {
@@ -114,7 +116,12 @@ impl DeviceLog {
 
     /// News of a change. It is in the log already, but perhaps not in what was read of it.
     pub(crate) fn heard(&self, id: &DeviceSessionId) {
-        self.known.lock().heard.insert(id.clone());
+        let mut known = self.known.lock();
+        if known.heard.len() >= HEARD {
+            known.heard.clear();
+            known.missed = true;
+        }
+        known.heard.insert(id.clone());
     }
 
     /// News may have been missed: the log is asked before anything counts again.

@@ -8,9 +8,7 @@
 
 use std::time::Duration;
 
-use bowerbird_core::{
-    Account, AccountId, DeviceAccount, DeviceSession, DeviceSessionId, Did, Profile, Timestamp,
-};
+use bowerbird_core::{Account, AccountId, DeviceAccount, DeviceSession, DeviceSessionId, Did, Profile, Timestamp};
 use bowerbird_vault::SnapshotPlace;
 use serde::{Deserialize, Serialize};
 

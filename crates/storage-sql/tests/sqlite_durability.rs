@@ -4,18 +4,14 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use bowerbird_core::ports::{Cas, LeaseRequest, NewAccount, StoreError, Stores};
+use bowerbird_core::Generation;
+use bowerbird_core::ports::{Cas, LeaseRequest, StoreError};
 use bowerbird_core::testing::SeededEntropy;
-use bowerbird_core::{
-    Account, AccountId, Connection, ConnectionId, CredentialRecord, CredentialState, Did, Generation, Platform,
-    RefreshClass, Schedule, SealedFields, SealedTokens, Timestamp,
-};
 use bowerbird_storage_sql::{CheckError, OpenError, SqlStores};
+use bowerbird_testkit::conformance::{T0, granted, signed_in};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 use tempfile::TempDir;
-
-const T0: Timestamp = Timestamp::from_seconds(1_767_225_600);
 
 /// A folder and the path of a database in it.
 fn place() -> (TempDir, PathBuf) {
@@ -30,54 +26,6 @@ async fn open(path: &Path) -> Result<SqlStores, OpenError> {
 
 async fn opened(path: &Path) -> SqlStores {
     open(path).await.expect("the database opens")
-}
-
-async fn sign_in(stores: &Stores, number: u64) -> Account {
-    let entropy = SeededEntropy::new(number);
-    let account = NewAccount {
-        id: AccountId::random(&entropy),
-        did: Did::parse(&format!("did:web:n{number}.example.com")).expect("a DID"),
-        handle: format!("n{number}.example.com"),
-        pds: "https://pds.example.com".to_owned(),
-        now: T0,
-    };
-    stores.accounts.sign_in(account).await.expect("signs in")
-}
-
-async fn grant(stores: &Stores, number: u64) -> CredentialRecord {
-    let account = sign_in(stores, number).await;
-    let connection = Connection {
-        id: ConnectionId::random(&SeededEntropy::new(1000 + number)),
-        account: account.id,
-        platform: Platform::atproto(),
-        subject: account.did.to_string(),
-        created_at: T0,
-    };
-    let connection = stores.connections.ensure(&connection).await.expect("connects");
-    let record = CredentialRecord {
-        connection: connection.id,
-        account: account.id,
-        generation: Generation::FIRST,
-        issuer: "https://issuer.example.com".to_owned(),
-        audience: "https://pds.example.com".to_owned(),
-        subject: account.did.to_string(),
-        client_kid: None,
-        refresh_class: RefreshClass::SingleUse,
-        state: CredentialState::Ok,
-        schedule: Schedule::default(),
-        used_at: T0,
-        fields: SealedFields { dpop_key: vec![1], granted_generation: Generation::FIRST, granted_at: T0 },
-        tokens: SealedTokens {
-            access_token: vec![2],
-            refresh_token: Some(vec![3]),
-            issued_at: T0,
-            access_expires_at: T0.plus_seconds(3600),
-            scope: "atproto".to_owned(),
-        },
-    };
-    let added = stores.credentials.replace(&record, None).await.expect("grants");
-    assert_eq!(added, Cas::Done);
-    record
 }
 
 /// Changes the file behind the stores' back.
@@ -104,7 +52,7 @@ fn beside(path: &Path, ending: &str) -> PathBuf {
 async fn what_was_answered_is_there_after_the_end() {
     let (_folder, path) = place();
     let database = opened(&path).await;
-    let record = grant(&database.stores(), 1).await;
+    let record = granted(&database.stores(), 1).await;
     let id = database.cluster_id(&SeededEntropy::new(1)).await.expect("an id");
 
     // As the disk stands at this moment, like after a power failure: nothing was closed.
@@ -136,7 +84,7 @@ async fn after_closing_every_store_says_so() {
     let (_folder, path) = place();
     let database = opened(&path).await;
     let stores = database.stores();
-    let account = sign_in(&stores, 1).await;
+    let account = signed_in(&stores, 1).await;
     database.checkpoint().await.expect("nobody reads");
     database.close().await;
     database.close().await;
@@ -150,7 +98,7 @@ async fn after_closing_every_store_says_so() {
 async fn only_the_owner_can_read_it() {
     let (_folder, path) = place();
     let database = opened(&path).await;
-    sign_in(&database.stores(), 1).await;
+    signed_in(&database.stores(), 1).await;
     for ending in ["", "-wal", "-shm", ".lock"] {
         assert_eq!(mode(&beside(&path, ending)), 0o600, "{ending}");
     }
@@ -182,7 +130,7 @@ async fn two_openers_share_one_file_and_one_of_them_refreshes() {
     for handle in opening {
         handles.push(handle.await.expect("opens"));
     }
-    let record = grant(&handles[0].stores(), 1).await;
+    let record = granted(&handles[0].stores(), 1).await;
 
     for round in 0..10 {
         let begun = T0.plus_seconds(round * 1000);
@@ -204,7 +152,7 @@ async fn two_openers_share_one_file_and_one_of_them_refreshes() {
     }
     // A write of one is read by the others at once.
     for (number, handle) in (10..).zip(&handles) {
-        let account = sign_in(&handle.stores(), number).await;
+        let account = signed_in(&handle.stores(), number).await;
         for reader in &handles {
             assert!(reader.stores().accounts.find(account.id).await.expect("reads").is_some());
         }
@@ -261,7 +209,7 @@ async fn another_programs_database_is_left_alone() {
 async fn a_truncated_file_is_damaged() {
     let (_folder, path) = place();
     let database = opened(&path).await;
-    grant(&database.stores(), 1).await;
+    granted(&database.stores(), 1).await;
     database.close().await;
     let whole = std::fs::read(&path).expect("reads");
     for length in [whole.len() / 2, 5000, 4096, 100, 17] {
@@ -275,7 +223,7 @@ async fn a_truncated_file_is_damaged() {
 async fn damage_inside_is_found_by_the_check() {
     let (_folder, path) = place();
     let database = opened(&path).await;
-    let record = grant(&database.stores(), 1).await;
+    let record = granted(&database.stores(), 1).await;
     database.check().await.expect("sound");
     database.close().await;
 
@@ -322,7 +270,7 @@ async fn an_older_program_refuses_a_newer_schema() {
 async fn a_schema_that_is_behind_is_brought_up_to_date() {
     let (_folder, path) = place();
     let database = opened(&path).await;
-    let account = sign_in(&database.stores(), 1).await;
+    let account = signed_in(&database.stores(), 1).await;
     database.close().await;
     change(
         &path,
@@ -342,7 +290,7 @@ async fn a_restored_copy_without_a_log_gets_one() {
     opened(&path).await.close().await;
     change(&path, "PRAGMA journal_mode = DELETE").await;
     let database = opened(&path).await;
-    sign_in(&database.stores(), 1).await;
+    signed_in(&database.stores(), 1).await;
     assert!(beside(&path, "-wal").exists());
     database.close().await;
 }
@@ -365,7 +313,7 @@ async fn a_removed_account_leaves_no_ciphertext_in_the_file() {
     let (_folder, path) = place();
     let database = opened(&path).await;
     let stores = database.stores();
-    let record = grant(&stores, 1).await;
+    let record = granted(&stores, 1).await;
     let mut tokens = record.tokens.clone();
     tokens.access_token = b"sealed-canary-0123456789".repeat(400);
     let committed = stores

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bowerbird_testkit::backing::RedisValue;
 use serde_json::json;
 
-use crate::support::{Installation, alive_for};
+use crate::support::{Installation, Must as _, alive_for};
 
 /// A sign-out must count everywhere within this.
 const BOUND: Duration = Duration::from_secs(1);
@@ -36,7 +36,7 @@ async fn a_cold_instance_answers_without_reading_a_row() {
     let Some(house) = Installation::open().await else { return };
     let alice = house.network.add_account("alice.test");
     let mut visitor = house.signed_in(0, "alice.test").await;
-    visitor.session().await.expect_status(200);
+    visitor.session().await.must_be(200);
     let cold = house.cold().await;
     let mut there = cold.visitor();
     there.jar = visitor.jar.clone();
@@ -48,7 +48,7 @@ async fn a_cold_instance_answers_without_reading_a_row() {
     assert_eq!(session["did"], alice.did.as_str());
     // And it goes on, later than a row is trusted.
     tokio::time::sleep(BOUND + Duration::from_millis(200)).await;
-    there.session().await.expect_status(200);
+    there.session().await.must_be(200);
     assert!(begun.elapsed() < Duration::from_secs(5), "nobody waited: {:?}", begun.elapsed());
     drop(lock);
 
@@ -66,6 +66,7 @@ async fn a_cold_instance_answers_without_reading_a_row() {
     house.assert_sound();
 }
 
+#[expect(clippy::print_stdout, reason = "the figures, for whoever runs this test alone")]
 #[tokio::test(flavor = "multi_thread")]
 async fn row_54_a_sign_out_counts_everywhere_within_a_second_whatever_redis_does() {
     let Some(mut house) = Installation::open().await else { return };
@@ -77,8 +78,8 @@ async fn row_54_a_sign_out_counts_everywhere_within_a_second_whatever_redis_does
         let mut here = house.signed_in(0, &handle).await;
         let mut there = house.sent_to(1, &here);
         for _ in 0..3 {
-            here.session().await.expect_status(200);
-            there.session().await.expect_status(200);
+            here.session().await.must_be(200);
+            there.session().await.must_be(200);
         }
         let copies = house.redis.everything();
         match case {
@@ -127,8 +128,8 @@ async fn instances_without_redis_answer_and_sign_out_too() {
     house.network.add_account("alice.test");
     let mut here = house.signed_in(0, "alice.test").await;
     let mut there = house.sent_to(1, &here);
-    there.session().await.expect_status(200);
-    here.post("/api/auth/logout", &json!({})).await.expect_status(200);
+    there.session().await.must_be(200);
+    here.post("/api/auth/logout", &json!({})).await.must_be(200);
     let alive = alive_for(&mut there, Instant::now()).await;
     assert!(alive < BOUND, "alive for {alive:?}");
     assert!(house.redis.everything().is_empty());

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use bowerbird_testkit::actors::Visitor;
 use bowerbird_testkit::backing::{PostgresServer, RedisServer};
 use bowerbird_testkit::fault::FaultNetwork;
+use bowerbird_testkit::http_client::Answer;
 use bowerbird_testkit::server::{BowerbirdProcess, ServerOptions};
 
 /// The name under which the load balancer is reached.
@@ -85,5 +86,17 @@ pub(crate) async fn alive_for(visitor: &mut Visitor, begun: Instant) -> Duration
         }
         assert!(asked < Duration::from_secs(10), "the session lives on");
         tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// A check of the status where nothing else of the answer is looked at.
+pub(crate) trait Must {
+    fn must_be(self, status: u16);
+}
+
+impl Must for Answer {
+    #[track_caller]
+    fn must_be(self, status: u16) {
+        assert_eq!(self.status, status, "{}", self.text());
     }
 }

@@ -8,8 +8,8 @@
 
 use async_trait::async_trait;
 
-use crate::DeviceSessionId;
 use super::StoreError;
+use crate::DeviceSessionId;
 
 /// What a log of changes says at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -42,7 +42,8 @@ async fn a_copy_counts_between_floor_and_head_unless_it_changed() {
     assert!(!log.counts(&id, 0), "nothing is known yet");
     says(&told, 50, 10, &[(&id, 30)]);
     assert_eq!(log.reading(SECOND).await, Some(Reading { head: 50, at: 0 }));
-    let counting: Vec<i64> = [0, 9, 10, 29, 30, 50, 51].into_iter().filter(|&revision| log.counts(&id, revision)).collect();
+    let counting: Vec<i64> =
+        [0, 9, 10, 29, 30, 50, 51].into_iter().filter(|&revision| log.counts(&id, revision)).collect();
     assert_eq!(counting, [30, 50]);
     let other = DeviceSessionId::random(&SeededEntropy::new(2));
     let counting: Vec<i64> = [0, 9, 10, 50, 51].into_iter().filter(|&revision| log.counts(&other, revision)).collect();
@@ -78,15 +79,23 @@ async fn news_count_before_the_log_is_asked() {
     log.reading(SECOND).await.unwrap();
     assert!(log.counts(&id, 6) && !log.counts(&id, 5), "asked, so the log decides again");
 
-    log.missed();
+    for number in 0..=HEARD as u64 {
+        log.heard(&DeviceSessionId::random(&SeededEntropy::new(number)));
+    }
+    assert_eq!(log.known.lock().heard.len(), 1, "news do not pile up");
     log.reading(SECOND).await.unwrap();
     assert_eq!(told.asked.lock().len(), 3, "asked before its time");
+
+    log.missed();
+    log.reading(SECOND).await.unwrap();
+    assert_eq!(told.asked.lock().len(), 4, "asked before its time");
 }
 
 #[tokio::test]
 async fn too_many_changes_are_forgotten_with_every_copy_of_before() {
     let (told, _clock, log, id) = bench();
-    let many: Vec<_> = (0..=REMEMBERED as u64).map(|number| DeviceSessionId::random(&SeededEntropy::new(number))).collect();
+    let many: Vec<_> =
+        (0..=REMEMBERED as u64).map(|number| DeviceSessionId::random(&SeededEntropy::new(number))).collect();
     let changed = many.into_iter().zip(1..).collect();
     *told.changes.lock() = DeviceChanges { head: 900_000, floor: 0, changed };
     log.reading(SECOND).await.unwrap();

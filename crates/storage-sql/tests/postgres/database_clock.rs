@@ -3,9 +3,10 @@
 use bowerbird_core::ports::{BegunRefresh, LeaseRequest, Stores};
 use bowerbird_core::{CredentialRecord, CredentialState, Generation, Schedule};
 use bowerbird_storage_sql::SqlStores;
+use bowerbird_testkit::conformance::{T0, granted};
 
 use crate::server::Server;
-use crate::support::{T0, change, granted};
+use crate::support::change;
 
 /// Far apart, and all of them far from the server's.
 const HOURS_OFF: [i64; 4] = [-1, 1, -10_000, 10_000];

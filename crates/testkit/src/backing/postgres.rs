@@ -84,7 +84,8 @@ impl PostgresServer {
 
     /// Keeps everybody else from so much as reading these tables.
     pub async fn lock(&self, tables: &str) -> TableLock {
-        let mut session = self.program("psql").arg("-q").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("runs");
+        let mut session =
+            self.program("psql").arg("-q").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("runs");
         let mut stdin = session.stdin.take().expect("piped");
         let script = format!("BEGIN; LOCK TABLE {tables} IN ACCESS EXCLUSIVE MODE;\n");
         std::io::Write::write_all(&mut stdin, script.as_bytes()).expect("psql reads");

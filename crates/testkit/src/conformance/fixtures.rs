@@ -11,7 +11,7 @@ use tokio::sync::Barrier;
 use uuid::Uuid;
 
 /// A point to count from.
-pub(super) const T0: Timestamp = Timestamp::from_seconds(1_767_225_600);
+pub const T0: Timestamp = Timestamp::from_seconds(1_767_225_600);
 
 /// Seconds after [`T0`].
 pub(super) fn at(seconds: i64) -> Timestamp {
@@ -45,7 +45,8 @@ pub(super) fn login(number: u32, now: Timestamp) -> NewAccount {
     }
 }
 
-pub(super) async fn signed_in(stores: &Stores, number: u32) -> Account {
+/// The account of that number.
+pub async fn signed_in(stores: &Stores, number: u32) -> Account {
     stores.accounts.sign_in(login(number, at(i64::from(number)))).await.unwrap()
 }
 
@@ -114,7 +115,7 @@ pub(super) fn tokens(number: u8) -> SealedTokens {
 }
 
 /// The account of that number with its connection and its first grant.
-pub(super) async fn granted(stores: &Stores, number: u32) -> CredentialRecord {
+pub async fn granted(stores: &Stores, number: u32) -> CredentialRecord {
     connected(stores, number).await;
     let record = grant(number);
     let added = stores.credentials.replace(&record, None).await.unwrap();

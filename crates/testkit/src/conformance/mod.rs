@@ -26,6 +26,8 @@ use std::panic::AssertUnwindSafe;
 use bowerbird_core::ports::Stores;
 use futures_util::FutureExt as _;
 
+pub use self::fixtures::{T0, granted, signed_in};
+
 /// Names every property, once, for whoever expands it.
 #[doc(hidden)]
 #[macro_export]
