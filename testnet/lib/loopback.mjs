@@ -1,10 +1,14 @@
 // Nothing of the test network listens to, or asks, anything but this machine.
 import net from 'node:net'
 
-/** Makes every listener that names no host bind to this one; dev-env's servers would listen on all interfaces. */
-export function bindToLoopback(host) {
+/**
+ * Makes every listener that names no host bind to this one; dev-env's servers would listen on all interfaces.
+ * A port in `elsewhere` is for somebody in front, who forwards to the port that is listened to in its place.
+ */
+export function bindToLoopback(host, elsewhere = new Map()) {
   const listen = net.Server.prototype.listen
   net.Server.prototype.listen = function (...given) {
+    if (typeof given[0] === 'number') given[0] = elsewhere.get(given[0]) ?? given[0]
     if (typeof given[0] === 'number' && typeof given[1] !== 'string') given.splice(1, 0, host)
     else if (given[0] && typeof given[0] === 'object' && 'port' in given[0] && !given[0].host) given[0] = { ...given[0], host }
     return listen.apply(this, given)

@@ -105,8 +105,18 @@ pub(crate) struct Server {
 impl Server {
     /// Starts a server whose standard error, and standard output unless it is read by [`Server::first_line`], go to a log file.
     pub(crate) fn start(name: &str, command: &mut Command, log: &Path) -> Result<Self> {
-        interrupt::check()?;
         let file = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
+        Self::start_into(name, command, log, file)
+    }
+
+    /// The same, with the log added to what is there: for a server that is started again and again.
+    pub(crate) fn start_again(name: &str, command: &mut Command, log: &Path) -> Result<Self> {
+        let file = File::options().create(true).append(true).open(log);
+        Self::start_into(name, command, log, file.with_context(|| format!("cannot write {}", log.display()))?)
+    }
+
+    fn start_into(name: &str, command: &mut Command, log: &Path, file: File) -> Result<Self> {
+        interrupt::check()?;
         command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
         Self::spawn(name, command, log)
     }
@@ -185,6 +195,13 @@ impl Server {
         let log = std::fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(25)..].join("\n")
+    }
+
+    /// kill -9, and waits until it is gone.
+    pub(crate) fn kill(&mut self) {
+        // An error says that it has ended already.
+        self.child.kill().ok();
+        self.child.wait().ok();
     }
 
     /// Asks the server to end, and ends it after five seconds.

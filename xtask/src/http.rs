@@ -29,13 +29,23 @@ impl Answer {
 
 /// Sends a GET request to `http://HOST:PORT/…` on loopback.
 pub(crate) fn get(url: &str, headers: &[(&str, &str)]) -> Result<Answer> {
-    request("GET", url, headers)
+    let port: u16 = split(url)?.0.rsplit_once(':').map_or(Ok(80), |(_, port)| port.parse())?;
+    get_from(port, url, headers)
 }
 
-fn request(method: &str, url: &str, headers: &[(&str, &str)]) -> Result<Answer> {
+/// The same from whoever listens on this port, whatever port the URL names: one of several instances.
+pub(crate) fn get_from(port: u16, url: &str, headers: &[(&str, &str)]) -> Result<Answer> {
+    request("GET", port, url, headers)
+}
+
+/// Host with port, and path.
+fn split(url: &str) -> Result<(&str, &str)> {
     let rest = url.strip_prefix("http://").with_context(|| format!("{url} is not a plain http URL"))?;
-    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    let port: u16 = authority.rsplit_once(':').map_or(Ok(80), |(_, port)| port.parse())?;
+    Ok(rest.split_at(rest.find('/').unwrap_or(rest.len())))
+}
+
+fn request(method: &str, port: u16, url: &str, headers: &[(&str, &str)]) -> Result<Answer> {
+    let (authority, path) = split(url)?;
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).with_context(|| format!("cannot reach {url}"))?;
     stream.set_read_timeout(Some(Duration::from_mins(1)))?;
 
@@ -50,7 +60,8 @@ fn request(method: &str, url: &str, headers: &[(&str, &str)]) -> Result<Answer> 
     parse(&received).with_context(|| format!("{url} did not answer in HTTP"))
 }
 
-fn parse(received: &[u8]) -> Result<Answer> {
+/// Reads a whole answer.
+pub(crate) fn parse(received: &[u8]) -> Result<Answer> {
     let end = received.windows(4).position(|four| four == b"\r\n\r\n").context("the answer has no end of headers")?;
     let head = String::from_utf8_lossy(&received[..end]).into_owned();
     let mut lines = head.split("\r\n");

@@ -35,6 +35,8 @@ enum Task {
     Sandbox(commands::sandbox::Arguments),
     /// Measure speed and memory, as ratios to nginx and to an empty axum route
     Bench(commands::bench::Arguments),
+    /// Kill the program in the middle of refreshes at the real PDS, and count what is lost
+    CrashTest(commands::crash_test::Arguments),
     /// Regenerate the reference pages from the program
     Gen(commands::r#gen::Arguments),
     /// Play the refresh engine through many histories of crashes, lost answers and stopped instances
@@ -69,6 +71,7 @@ fn run(ui: &Ui) -> anyhow::Result<bool> {
         Task::Test(arguments) => commands::test::run(ui, &workspace, &arguments),
         Task::Sandbox(arguments) => commands::sandbox::run(ui, &workspace, &arguments),
         Task::Bench(arguments) => commands::bench::run(ui, &workspace, &arguments),
+        Task::CrashTest(arguments) => commands::crash_test::run(ui, &workspace, &arguments),
         Task::Gen(arguments) => commands::r#gen::run(ui, &workspace, &arguments),
         Task::Simulate(arguments) => commands::simulate::run(ui, &workspace, &arguments),
         Task::CheckLayers => commands::check_layers::run(ui, &workspace),

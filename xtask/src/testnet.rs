@@ -76,6 +76,17 @@ impl Testnet {
 
     /// Starts the network on its usual ports, or on free ones where those are taken.
     pub(crate) fn start(&self, ui: &Ui, logs: &Path, appview: bool) -> Result<Network> {
+        self.start_with(ui, logs, appview, &[])
+    }
+
+    /// The same with variables of `start.mjs`, which take the place of the usual ones.
+    pub(crate) fn start_with(
+        &self,
+        ui: &Ui,
+        logs: &Path,
+        appview: bool,
+        variables: &[(&str, String)],
+    ) -> Result<Network> {
         let databases = if appview { Some(Databases::start(ui, &self.folder)?) } else { None };
         let mut command = Command::new(self.node());
         command.arg(self.folder.join("start.mjs")).current_dir(&self.folder).env("EXIT_WITH_STDIN", "1");
@@ -85,8 +96,10 @@ impl Testnet {
         if let Some(databases) = &databases {
             command.env("APPVIEW", "1").env("SEED", "1").envs(databases.environment.iter().cloned());
         }
+        command.envs(variables.iter().map(|(name, value)| (*name, value)));
         let progress = ui.progress(if appview { "PLC, PDS and AppView" } else { "PLC and PDS" });
-        let limit = Duration::from_secs(90);
+        // Hundreds of accounts may be asked for.
+        let limit = Duration::from_mins(5);
         let (server, line) =
             Server::start_and_read("the test network", &mut command, &logs.join("network.log"), limit)?;
         let facts = serde_json::from_str(&line).with_context(|| format!("start.mjs printed no facts but: {line}"))?;

@@ -2,7 +2,7 @@
 
 mod summary;
 
-use crate::commands::{bench, check_docs, check_layers, r#gen};
+use crate::commands::{bench, check_docs, check_layers, crash_test, r#gen};
 use crate::ui::{self, Ui};
 use crate::workspace::Workspace;
 use crate::{exec, interrupt, testnet::Testnet, tools};
@@ -19,7 +19,7 @@ const REAL: &str = "real_";
 /// What `test` is asked.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Install nothing, leave out the tests on real servers, the documentation tests and the bench
+    /// Install nothing, leave out the tests on real servers, the documentation tests, the crash test and the bench
     #[arg(long)]
     quick: bool,
     /// Run only tests whose names contain one of these, and no other check
@@ -76,6 +76,7 @@ pub(crate) fn run(ui: &Ui, workspace: &Workspace, arguments: &Arguments) -> Resu
     if everything && !arguments.quick {
         run.stage("documentation", Run::documentation)?;
         run.stage("documentation tests", Run::documentation_tests)?;
+        run.stage("crash test, short", Run::crashes)?;
         run.stage("bench, short", Run::bench)?;
     }
     run.report()
@@ -229,6 +230,11 @@ impl Run<'_> {
             ],
             "see deny.toml",
         )
+    }
+
+    fn crashes(&mut self) -> Result<Outcome> {
+        let kept = crash_test::run(self.ui, self.workspace, &crash_test::Arguments::short())?;
+        Ok(verdict(kept, "a session was lost, or a spent token was sent"))
     }
 
     fn bench(&mut self) -> Result<Outcome> {
