@@ -7,8 +7,8 @@ use crate::error::ErrorBody;
 use crate::overview::{AccountStatus, AuthType, ListedAccount};
 use crate::routes::{
     account_activate, account_add, account_app_password, account_avatar, account_list, account_remove, assets,
-    client_metadata, docs, events, forms, health, home, jwks, login, login_repair, logout, oauth_callback, openapi_json,
-    ready, session, tokens_health, validate_session, xrpc,
+    client_metadata, docs, events, forms, health, home, jwks, login, login_repair, logout, oauth_callback,
+    openapi_json, ready, session, tokens_health, validate_session, xrpc,
 };
 
 #[derive(OpenApi)]

@@ -69,7 +69,9 @@ impl AccountStore for MemoryStores {
         tables.connections.retain(|_, connection| connection.account != id);
         let gone = tables.credentials.extract_if(|_, credential| credential.account == id);
         let gone: Vec<_> = gone.map(|(connection, _)| connection).collect();
-        gone.into_iter().for_each(|connection| tables.forget_incident(connection));
+        for connection in gone {
+            tables.forget_incident(connection);
+        }
         tables.deliveries.retain(|_, row| row.delivery.account != Some(id));
         tables.data_keys.remove(&id);
         for row in tables.device_sessions.values_mut() {

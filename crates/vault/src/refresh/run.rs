@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bowerbird_core::ports::{
-    AccessProbe, AccountEventKind, BegunRefresh, BoxError, Cas, LeaseRequest, PreparedRefresh, RefreshOutcome, RefreshRefusal,
-    RefreshResult, StoreError,
+    AccessProbe, AccountEventKind, BegunRefresh, BoxError, Cas, LeaseRequest, PreparedRefresh, RefreshOutcome,
+    RefreshRefusal, RefreshResult, StoreError,
 };
 use bowerbird_core::refresh::{LEASE_SECONDS, RefreshDecision, after_doubt, after_failure, decide, pause_until};
 use bowerbird_core::{

@@ -100,7 +100,10 @@ impl Vault {
             if now.saturating_sub(looked) >= TAKE_OVER {
                 looked = now;
                 if let Err(error) = self.take_over().await {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "what others left in the spill is not stored");
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "what others left in the spill is not stored"
+                    );
                 }
             }
             tokio::select! {

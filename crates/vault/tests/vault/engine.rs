@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bowerbird_core::ports::{
-    AccessProbe, AccountEvent, Clock, GrantFacts, HighMark, Observer, PreparedRefresh, RefreshRefusal, Refresher, RefreshResult, SpillEntry, SpillError, SpillStore};
+    AccessProbe, AccountEvent, Clock, GrantFacts, HighMark, Observer, PreparedRefresh, RefreshRefusal, RefreshResult,
+    Refresher, SpillEntry, SpillError, SpillStore,
+};
 use bowerbird_core::testing::{FixedKeys, SeededEntropy};
 use bowerbird_core::{ConnectionId, CredentialState, Generation, Schedule, Secret, Timestamp};
 use bowerbird_vault::{CheckoutError, NewGrant, Recovered, Suspension, Swept, Vault, VaultConfig, VaultSurroundings};

@@ -31,8 +31,7 @@ pub(super) fn faults(workspace: &Workspace) -> Result<Vec<String>> {
 /// Words in code with at least two underscores and nothing but small letters and digits.
 fn names(text: &str) -> Vec<&str> {
     let is_name = |word: &&str| {
-        word.matches('_').count() >= 2
-            && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+        word.matches('_').count() >= 2 && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
     };
     text.lines().flat_map(|line| line.split('`').skip(1).step_by(2)).filter(is_name).collect()
 }

@@ -79,7 +79,8 @@ impl House {
 
     /// Two instances on one PostgreSQL, with the same keys.
     pub(super) fn pair(plot: &Plot<'_>, postgres: &Postgres, dice: &mut Dice, people: Vec<Person>) -> Result<Self> {
-        let mut key = || [dice.next(), dice.next(), dice.next(), dice.next()].map(|part| format!("{part:016x}")).concat();
+        let mut key =
+            || [dice.next(), dice.next(), dice.next(), dice.next()].map(|part| format!("{part:016x}")).concat();
         let ports = [ports::free_port()?, ports::free_port()?];
         let shared = vec![
             ("BOWERBIRD_BASE_URL", format!("http://127.0.0.1:{}", ports[0])),

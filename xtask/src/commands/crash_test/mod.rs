@@ -92,7 +92,8 @@ pub(crate) fn run(ui: &Ui, workspace: &Workspace, arguments: &Arguments) -> Resu
     let mut to_sign_in: Vec<Vec<usize>> = scene.houses.iter().map(|house| (0..house.people.len()).collect()).collect();
     for (number, plans) in batches.iter().enumerate() {
         scene.sign_in(ui, &testnet, &folder, &to_sign_in)?;
-        let rested = scene.kill(ui, &format!("kill -9, batch {} of {}", number + 1, batches.len()), plans, &mut kills)?;
+        let rested =
+            scene.kill(ui, &format!("kill -9, batch {} of {}", number + 1, batches.len()), plans, &mut kills)?;
         if calls.is_none() {
             calls = Some(scene.refresh(ui, arguments.refreshes)?);
         }

@@ -183,7 +183,8 @@ impl Shared {
     fn note_grant(&self, answer: &[u8]) {
         let Ok(answer) = http::parse(answer) else { return };
         let Ok(grant) = serde_json::from_str::<Value>(&answer.body) else { return };
-        if let (200, Some(owner), Some(token)) = (answer.status, grant["sub"].as_str(), grant["refresh_token"].as_str()) {
+        if let (200, Some(owner), Some(token)) = (answer.status, grant["sub"].as_str(), grant["refresh_token"].as_str())
+        {
             self.ledger.granted(owner, mark(token), Instant::now());
         }
     }
@@ -278,7 +279,10 @@ mod tests {
         let form = "grant_type=refresh_token&refresh_token=ref-1&client_id=x";
         assert_eq!(request("POST /oauth/token HTTP/1.1\r\n\r\n", form).refresh_token(), Some("ref-1"));
         assert_eq!(request("POST /oauth/revoke HTTP/1.1\r\n\r\n", form).refresh_token(), None);
-        assert_eq!(request("POST /oauth/token HTTP/1.1\r\n\r\n", "grant_type=authorization_code").refresh_token(), None);
+        assert_eq!(
+            request("POST /oauth/token HTTP/1.1\r\n\r\n", "grant_type=authorization_code").refresh_token(),
+            None
+        );
     }
 
     #[test]

@@ -70,7 +70,11 @@ impl Report {
         row("  around kills", around_kills.refreshes, String::new());
         row("calls side by side", calls.made, format!("{} served, {} told to come later", calls.served, calls.later));
         row("kill -9", kills.trials, format!("{} at random times", kills.at_random_times));
-        row("  token request at the proxy", kills.request_withheld + kills.request_sent, format!("{} never handed on", kills.request_withheld));
+        row(
+            "  token request at the proxy",
+            kills.request_withheld + kills.request_sent,
+            format!("{} never handed on", kills.request_withheld),
+        );
         row("  answer at the proxy", kills.answer_at_the_proxy, String::new());
         row("  half of the answer passed on", kills.answer_half_passed, String::new());
         row("  all of the answer passed on", kills.answer_passed, "0 to 1,000 ms before".to_owned());

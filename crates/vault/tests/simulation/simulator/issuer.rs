@@ -249,7 +249,9 @@ impl Prepared {
                 let not_before = Some(now.plus_seconds(i64::try_from(wait).unwrap_or(1)));
                 RefreshOutcome::NotConsumed { not_before, source: "429".into() }
             }
-            Wire::ServerError if world.is(Mutant::ErrorTakenForRefusal) => RefreshOutcome::Refused { description: None },
+            Wire::ServerError if world.is(Mutant::ErrorTakenForRefusal) => {
+                RefreshOutcome::Refused { description: None }
+            }
             Wire::ServerError => RefreshOutcome::Unknown { source: "503".into() },
         }
     }

@@ -78,8 +78,9 @@ impl Life {
 
     /// One more call of a port: whether it is killed here, and for how long it is stopped here.
     pub(crate) fn call(&self) -> (bool, Option<Duration>) {
-        let reaches_zero =
-            |counter: &AtomicU64| counter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)) == Ok(1);
+        let reaches_zero = |counter: &AtomicU64| {
+            counter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)) == Ok(1)
+        };
         let killed = reaches_zero(&self.kill_in) && !self.is_dead();
         if killed {
             self.kill();

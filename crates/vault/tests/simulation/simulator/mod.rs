@@ -24,9 +24,9 @@ mod world;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub(crate) use ledger::Counts;
+use parking_lot::Mutex;
 pub(crate) use plan::Mutant;
 pub(crate) use play::{Outcome, play};
-use parking_lot::Mutex;
 
 /// What many runs came to.
 #[derive(Default)]

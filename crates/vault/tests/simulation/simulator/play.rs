@@ -7,9 +7,7 @@ use std::time::Duration;
 use bowerbird_core::memory::MemoryStores;
 use bowerbird_core::ports::{ChangeFeed, NewAccount, Stores};
 use bowerbird_core::testing::{FixedKeys, SeededEntropy};
-use bowerbird_core::{
-    AccountId, Connection, ConnectionId, CredentialState, Did, Platform, Secret, SecretBytes,
-};
+use bowerbird_core::{AccountId, Connection, ConnectionId, CredentialState, Did, Platform, Secret, SecretBytes};
 use bowerbird_vault::{CheckoutError, NewGrant, Suspension, UsableCredential, Vault, VaultConfig, VaultSurroundings};
 use parking_lot::Mutex;
 
@@ -39,11 +37,7 @@ pub(crate) struct Outcome {
 pub(crate) fn play(seed: u64, mutant: Option<Mutant>, traced: bool) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let Ok(runtime) = runtime else {
-        return Outcome {
-            faults: vec!["no runtime".to_owned()],
-            counts: Counts::new(),
-            trace: Vec::new(),
-        };
+        return Outcome { faults: vec!["no runtime".to_owned()], counts: Counts::new(), trace: Vec::new() };
     };
     runtime.block_on(async {
         let game = Game::begin(seed, mutant, traced).await;

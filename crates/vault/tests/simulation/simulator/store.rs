@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bowerbird_core::ports::{
-    BegunRefresh, Cas, CredentialStore, DueCredential, DuePlace, LeaseRequest, StoreError,
-};
+use bowerbird_core::ports::{BegunRefresh, Cas, CredentialStore, DueCredential, DuePlace, LeaseRequest, StoreError};
 use bowerbird_core::{
     ConnectionId, CredentialRecord, CredentialState, Generation, NeedsReauth, Schedule, SealedTokens, Timestamp,
 };
@@ -30,10 +28,7 @@ enum Failure {
 
 impl Credentials {
     /// A call: the way in, the effect, the way out.
-    async fn call<T: Send>(
-        &self,
-        effect: impl Future<Output = Result<T, StoreError>> + Send,
-    ) -> Result<T, StoreError> {
+    async fn call<T: Send>(&self, effect: impl Future<Output = Result<T, StoreError>> + Send) -> Result<T, StoreError> {
         let (world, life) = (&self.world, &self.life);
         world.gate(life).await;
         let failure = world.goes_wrong(world.plan.store_fails).then(|| {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bowerbird_core::Timestamp;
-use bowerbird_core::ports::{AccountEvent, AccessProbe, Change, ChangeFeed, ChangeListener, Clock, Observer};
+use bowerbird_core::ports::{AccessProbe, AccountEvent, Change, ChangeFeed, ChangeListener, Clock, Observer};
 
 use super::life::Life;
 use super::plan::Mutant;
