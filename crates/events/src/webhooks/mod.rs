@@ -81,7 +81,9 @@ impl Webhooks {
         // When the store does not say, whoever is to be told is told.
         let waiting = self.0.ports.stores.alerts.waiting(QUEUE).await.unwrap_or_default();
         if waiting >= u64::from(QUEUE) {
-            endpoints.iter().for_each(|_| self.0.metrics.webhook(WebhookFate::Dropped));
+            for _ in endpoints {
+                self.0.metrics.webhook(WebhookFate::Dropped);
+            }
             tracing::error!(kind = report.kind, waiting, "a webhook is dropped, too many wait");
             return Vec::new();
         }
@@ -99,7 +101,9 @@ impl Webhooks {
 
     /// Something was stored.
     pub(crate) fn wake(&self) {
-        self.0.endpoints.iter().for_each(|endpoint| endpoint.woken.notify_one());
+        for endpoint in &self.0.endpoints {
+            endpoint.woken.notify_one();
+        }
     }
 }
 

@@ -124,7 +124,9 @@ pub(crate) struct Feed(Mutex<Vec<Arc<dyn ChangeListener>>>);
 #[async_trait]
 impl ChangeFeed for Feed {
     async fn publish(&self, change: Change) {
-        self.0.lock().iter().for_each(|listener| listener.changed(&change));
+        for listener in &*self.0.lock() {
+            listener.changed(&change);
+        }
     }
 
     fn listen(&self, listener: Arc<dyn ChangeListener>) {

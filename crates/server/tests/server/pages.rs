@@ -53,7 +53,9 @@ async fn row_79_no_answer_holds_a_secret() {
     let mut answers = Vec::new();
     for (method, path) in bowerbird_server::operations() {
         let path = path.replace("{nsid}", "com.atproto.repo.describeRepo").replace("{id}", &alice.did);
-        if !path.contains("logout") && !path.contains("sign-out") && method == "GET" {
+        // The stream of events has no end; what it says is searched where it is followed (the program's tests of alerts).
+        let ends = !path.contains("logout") && !path.contains("sign-out") && path != "/api/events";
+        if ends && method == "GET" {
             answers.push((path.clone(), visitor.get(&path).await));
         }
     }
