@@ -284,9 +284,10 @@ mod tests {
         assert_eq!(streams.follow("a", &[account]).unwrap_err(), StreamRefusal::ClientHasEnough);
         assert_eq!(streams.count(), STREAMS_OF_ONE);
         drop(some);
-        let registry = streams.0.lock();
-        assert!(registry.followers.is_empty() && registry.by_account.is_empty() && registry.clients.is_empty());
-        drop(registry);
+        {
+            let registry = streams.0.lock();
+            assert!(registry.followers.is_empty() && registry.by_account.is_empty() && registry.clients.is_empty());
+        }
         let mut last = streams.follow("a", &[account]).unwrap();
         streams.close();
         assert_eq!(last.next().await, None);

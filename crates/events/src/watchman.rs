@@ -44,21 +44,18 @@ impl Voice {
         }
         let first = !std::mem::replace(&mut seen.looked, true);
         seen.suspended = suspended;
-        match suspended {
-            Some(reason) => {
-                let report = self.of_installation("refreshing_suspended", Some(reason.code()), reason.explanation());
-                let since = self.ports.clock.now();
-                let (kind, reason) = ("refreshing_suspended", reason.code());
-                self.tell(&report, &Entry::Opens(Incident { subject: SUSPENDED, kind, reason, since })).await;
-            }
-            None => {
-                let report = self.of_installation("refreshing_resumed", None, "Access is renewed again.");
-                let entry = if first { Entry::ClosesLeftover(SUSPENDED) } else { Entry::Closes(SUSPENDED) };
-                if self.tell(&report, &entry).await == Recorded::Unknown {
-                    // Asked again at the next look.
-                    seen.looked = false;
-                }
-            }
+        if let Some(reason) = suspended {
+            let report = self.of_installation("refreshing_suspended", Some(reason.code()), reason.explanation());
+            let since = self.ports.clock.now();
+            let (kind, reason) = ("refreshing_suspended", reason.code());
+            self.tell(&report, &Entry::Opens(Incident { subject: SUSPENDED, kind, reason, since })).await;
+            return;
+        }
+        let report = self.of_installation("refreshing_resumed", None, "Access is renewed again.");
+        let entry = if first { Entry::ClosesLeftover(SUSPENDED) } else { Entry::Closes(SUSPENDED) };
+        if self.tell(&report, &entry).await == Recorded::Unknown {
+            // Asked again at the next look.
+            seen.looked = false;
         }
     }
 

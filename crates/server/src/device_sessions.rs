@@ -339,7 +339,7 @@ impl DeviceWatch {
     pub(crate) async fn changed(&mut self) {
         if self.changes.changed().await.is_err() {
             // Nobody tells any more; cannot be, as long as the session is watched.
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

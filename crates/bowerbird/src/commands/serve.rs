@@ -76,7 +76,7 @@ pub(crate) async fn run(loaded: Loaded, printer: Printer) -> Result<ExitCode, Fa
     // Streams never end by themselves, and an orderly stop waits for answers that are under way.
     let stop_public = stop.clone().map(move |()| streams.close());
     let serving = bowerbird_server::serve(&crew, listener, router, ServeLimits::default(), stop_public);
-    let (served, _) = tokio::join!(serving, serve_admin(&crew, admin, stop));
+    let (served, ()) = tokio::join!(serving, serve_admin(&crew, admin, stop));
     background.iter().for_each(tokio::task::JoinHandle::abort);
     // Refreshes first: once sent they must end and be saved, whatever else is torn down.
     let drained = composition.atproto.vault.drain(DRAIN).await;

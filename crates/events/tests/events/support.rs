@@ -362,7 +362,7 @@ impl Instance {
 /// Lets the instances tell everything, and receivers answer.
 pub(crate) async fn settled(instances: &[&Instance]) {
     for instance in instances {
-        instance.hub.settle(Duration::from_secs(60)).await;
+        instance.hub.settle(Duration::from_mins(1)).await;
     }
     pass(Duration::from_secs(1)).await;
 }

@@ -122,7 +122,7 @@ async fn a_suspension_is_told_once_through_restarts_and_its_end_once() {
     pass(Duration::from_secs(5)).await;
     assert!(house.receiver.came().is_empty(), "nothing was suspended before");
     one.vault.suspend(Suspension::RestoredBackup);
-    pass(Duration::from_secs(60)).await;
+    pass(Duration::from_mins(1)).await;
     assert_eq!(house.receiver.types(), ["refreshing_suspended"]);
     let body = house.receiver.came()[0].json();
     assert_eq!((body["reason"].as_str(), body["instance"].as_str()), (Some("restored_backup"), Some("one")));
@@ -131,7 +131,7 @@ async fn a_suspension_is_told_once_through_restarts_and_its_end_once() {
 
     let two = house.start();
     two.vault.suspend(Suspension::RestoredBackup);
-    pass(Duration::from_secs(60)).await;
+    pass(Duration::from_mins(1)).await;
     assert_eq!(house.receiver.types().len(), 1, "still the same incident");
     two.vault.suspend(Suspension::DamagedDatabase);
     pass(Duration::from_secs(5)).await;

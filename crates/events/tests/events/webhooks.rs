@@ -62,7 +62,7 @@ async fn a_receiver_in_trouble_is_asked_again_with_growing_pauses() {
     pass(Duration::from_hours(2)).await;
     let came = house.receiver.came();
     assert_eq!(came.len(), 5);
-    let gaps: Vec<u64> = came.windows(2).map(|pair| (pair[1].after - pair[0].after).as_secs()).collect();
+    let gaps: Vec<u64> = came.windows(2).map(|pair| pair[1].after.saturating_sub(pair[0].after).as_secs()).collect();
     for (gap, expected) in gaps.iter().zip([4..=6, 26..=34, 107..=133, 7..=8]) {
         assert!(expected.contains(gap), "{gaps:?}");
     }
@@ -102,7 +102,7 @@ async fn several_instances_send_each_webhook_once() {
         let person = house.account(number).await;
         house.ends(&person, &[&instances[usize::from(number) % 3]]).await;
     }
-    pass(Duration::from_secs(60)).await;
+    pass(Duration::from_mins(1)).await;
     let mut ids: Vec<String> = house.receiver.came().iter().map(|came| came.header("webhook-id").to_owned()).collect();
     assert_eq!(ids.len(), 30);
     ids.sort();
