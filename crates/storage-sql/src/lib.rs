@@ -13,7 +13,8 @@
 //! | `migrations` | bringing a schema up to date, or saying why not |
 //! | `stores` | one file per store |
 //! | `installation` | whose database it is, how far it is, whether it was restored |
-//! | `backup` | a copy while in use |
+//! | `backup`, `restore` | a copy while in use; a copy put in place while nobody uses it |
+//! | `giving_up` | what an operator gives up with a key |
 //!
 //! With SQLite several processes may have the file open (a server, and `bowerbird accounts list` beside it): writes
 //! take turns, and the lease in a credential's row keeps them from refreshing it at once.
@@ -22,10 +23,12 @@ mod backup;
 mod database_url;
 mod engine;
 mod failure;
+mod giving_up;
 mod installation;
 mod migrations;
 mod open_error;
 mod postgres;
+mod restore;
 mod row;
 mod sql_stores;
 mod sqlite;
@@ -35,7 +38,10 @@ mod stores;
 pub use backup::BackupError;
 pub use database_url::{DatabaseUrl, DatabaseUrlError};
 pub use engine::LeaseClock;
+pub use giving_up::Abandoned;
 pub use installation::Epoch;
 pub use open_error::OpenError;
 pub use postgres::PostgresFeed;
+pub use restore::{ExaminedBackup, RestoreError};
 pub use sql_stores::{CheckError, OpenOptions, SqlStores};
+pub use stores::{Attention, StateCounts};

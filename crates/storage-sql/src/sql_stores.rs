@@ -107,6 +107,15 @@ impl SqlStores {
         }
     }
 
+    /// Ends when the file of a SQLite database is found damaged while it is in use: from then on it is only read. With
+    /// PostgreSQL it never ends; that server watches over its files itself.
+    pub async fn until_damaged(&self) {
+        match &*self.engine {
+            Engine::Sqlite(engine) => engine.until_damaged().await,
+            Engine::Postgres(_) => std::future::pending().await,
+        }
+    }
+
     /// Reads the whole database and checks that it is sound. Slow on a large one; for `bowerbird doctor`.
     pub async fn check(&self) -> Result<(), CheckError> {
         self.ready().await?;

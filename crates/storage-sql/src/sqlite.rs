@@ -16,7 +16,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{Sqlite, SqlitePool, SqlitePoolOptions};
 use sqlx::{ConnectOptions as _, Connection as _};
 
-pub(crate) use self::file::for_owner;
+pub(crate) use self::file::{beside, folder_of, for_owner, make_folder};
 use self::health::Health;
 use self::writer::{Extent, Writer};
 use crate::engine::{Connection, Urgency};
@@ -94,6 +94,11 @@ impl SqliteEngine {
             return Err(unavailable("the database file is gone; restore it, or stop and start anew"));
         }
         self.write(Urgency::Now, |_| Box::pin(async { Ok(()) })).await
+    }
+
+    /// Ends when the file is found damaged.
+    pub(crate) async fn until_damaged(&self) {
+        self.health.until_damaged().await;
     }
 
     /// Moves the write-ahead log into the file.

@@ -253,7 +253,12 @@ async fn damage_inside_is_found_by_the_check() {
 async fn an_older_program_refuses_a_newer_schema() {
     let (_folder, path) = place();
     opened(&path).await.close().await;
-    change(&path, "INSERT INTO schema_migrations VALUES (99990101000000, 'later', '', TRUE, x'00', 0)").await;
+    change(
+        &path,
+        "INSERT INTO schema_migrations VALUES (99990101000000, 'later', '', TRUE, x'00', 0); \
+         UPDATE schema_floor SET needs_step = 99990101000000",
+    )
+    .await;
     let Err(error) = open(&path).await else { panic!("the schema is newer") };
     assert!(matches!(error, OpenError::Newer { found: 99_990_101_000_000, .. }), "{error:?}");
     assert!(error.to_string().contains("newer bowerbird"), "{error}");

@@ -30,7 +30,7 @@ pub(super) fn look(path: &Path) -> Result<Found, OpenError> {
 }
 
 /// Makes the folder, for its owner alone, where there is none. One that exists keeps its mode: it may be shared.
-pub(super) fn make_folder(path: &Path) -> Result<(), OpenError> {
+pub(crate) fn make_folder(path: &Path) -> Result<(), OpenError> {
     let folder = folder_of(path);
     if folder.is_dir() {
         return Ok(());
@@ -102,13 +102,14 @@ pub(super) fn failed(path: &Path, source: io::Error) -> OpenError {
 }
 
 /// The path with something after its name.
-fn beside(path: &Path, ending: &str) -> PathBuf {
+pub(crate) fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(ending);
     PathBuf::from(name)
 }
 
-fn folder_of(path: &Path) -> PathBuf {
+/// The folder that a path is in.
+pub(crate) fn folder_of(path: &Path) -> PathBuf {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned()
 }
 

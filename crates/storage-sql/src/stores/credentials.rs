@@ -1,5 +1,6 @@
 //! Sealed credentials, one per connection.
 
+mod attention;
 pub(super) mod state;
 
 use async_trait::async_trait;
@@ -10,6 +11,7 @@ use bowerbird_core::{
     SealedFields, SealedTokens, Timestamp, WrappedDataKey,
 };
 
+pub use self::attention::{Attention, StateCounts};
 use self::state::{StateColumns, read_reason, read_state};
 use super::{cas, count};
 use crate::engine::{Engine, LeaseClock, Urgency};

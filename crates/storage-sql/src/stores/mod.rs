@@ -10,6 +10,8 @@ mod device_sessions;
 
 use bowerbird_core::ports::Cas;
 
+pub use self::credentials::{Attention, StateCounts};
+
 /// Whether a conditional update found its row.
 fn cas(changed: u64) -> Cas {
     if changed == 0 { Cas::Stale } else { Cas::Done }

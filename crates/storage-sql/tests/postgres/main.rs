@@ -5,6 +5,9 @@
 mod database_clock;
 mod device_log;
 mod feed;
+#[path = "../schema/mod.rs"]
+mod schema;
+mod schema_overlap;
 mod server;
 mod support;
 
@@ -77,7 +80,8 @@ async fn says_what_is_wrong() {
     assert!(matches!(refused, Err(OpenError::NotDurable { setting: "synchronous_commit", .. })), "{refused:?}");
 
     SqlStores::open(&url).await.expect("opens").close().await;
-    change(&url, "UPDATE schema_migrations SET version = 99990101000000 WHERE version = (SELECT max(version) FROM schema_migrations)").await;
+    change(&url, "INSERT INTO schema_migrations SELECT 99990101000000, description, installed_on, success, checksum, execution_time FROM schema_migrations LIMIT 1").await;
+    change(&url, "UPDATE schema_floor SET needs_step = 99990101000000").await;
     let refused = SqlStores::open(&url).await;
     assert!(matches!(refused, Err(OpenError::Newer { found: 99_990_101_000_000, .. })), "{refused:?}");
 
