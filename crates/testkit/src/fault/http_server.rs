@@ -269,10 +269,15 @@ async fn serve(
     }
     let (recorded, upload) = server.record(request).await;
     // On a task of its own: the real servers finish what they began even when the client is gone.
-    let exchange = fixtures().spawn(server.exchange(recorded, upload));
+    let exchange = fixtures().spawn(server.clone().exchange(recorded, upload));
     let wire = exchange.await.unwrap_or_else(|error| panic!("a fault server failed: {error}"));
     let reply = match wire {
-        Wire::Answer(reply) => reply,
+        Wire::Answer(reply) => match server.0.clock.said_date() {
+            Some(date) if !reply.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("date")) => {
+                reply.with("Date", &date)
+            }
+            _ => reply,
+        },
         Wire::Raw(bytes) => {
             order.send_raw(bytes);
             Reply::empty(200).with("Connection", "close")
