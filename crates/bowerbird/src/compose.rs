@@ -7,7 +7,7 @@ use bowerbird_atproto::{AllowedServices, Atproto, AtprotoConfig, AtprotoPorts, P
 use bowerbird_core::ports::{Clock, Entropy, KeyProvider, NoSpill, SpillStore, Stores};
 use bowerbird_events::{EventHub, HubConfig, HubPorts, Teller};
 use bowerbird_net::{NetClient, NetConfig, OsEntropy, SystemClock};
-use bowerbird_oauth::TransportPolicy;
+use bowerbird_oauth::{PrivateJwkSet, TransportPolicy};
 use bowerbird_server::{SharedTier, SnapshotTier};
 use bowerbird_storage_file::{FileSpill, SPILL_BYTES};
 use bowerbird_storage_redis::RedisTier;
@@ -67,6 +67,7 @@ async fn put_together(
     Guards::refuse_a_lost_database(settings)?;
     let database = open_database(settings).await?;
     let keys = checked_keys(found_keys, settings, &database, entropy.as_ref()).await?;
+    refuse_a_missing_client_key(client_keys.as_ref(), &database).await?;
     let cluster_id = cluster_id(settings, &database, entropy.as_ref()).await?;
     // Makes a file, so not before everything that may refuse the configuration.
     let spill = spill(settings)?;
@@ -195,11 +196,28 @@ pub(crate) async fn checked_keys(
     }
 }
 
+/// Refuses a configuration that lacks a client key which live credentials are bound to: they could be neither refreshed nor
+/// revoked, and would end one after the other without anybody having decided it.
+async fn refuse_a_missing_client_key(configured: Option<&PrivateJwkSet>, database: &SqlStores) -> Result<(), Failure> {
+    let bound = database.stores().credentials.count_by_client_key().await.map_err(Failure::internal)?;
+    let is_there = |kid: &str| configured.is_some_and(|keys| keys.key(kid).is_some());
+    let bound = bound.into_iter().filter_map(|(kid, count)| Some((kid?, count)));
+    let missing: Vec<(String, u64)> = bound.filter(|(kid, _)| !is_there(kid)).collect();
+    let [(first, _), ..] = missing.as_slice() else { return Ok(()) };
+    let named: Vec<String> = missing.iter().map(|(kid, count)| format!("{kid} ({count} sign-ins)")).collect();
+    let problem = format!("BOWERBIRD_CLIENT_KEYS lacks keys that live sign-ins are bound to: {}", named.join(", "));
+    let hint = format!(
+        "put the key back behind the newer ones, from a backup of the key file; to give its sign-ins up for good: \
+         `bowerbird keys forget-client {first} --confirm`; nothing was changed"
+    );
+    Err(Failure { code: CONFIG, ..Failure::user(problem) }.with_hint(hint))
+}
+
 fn missing_key((id, count): &(String, u64), settings: &Settings) -> Failure {
     let problem = format!("the database needs the encryption key {id} for {count} accounts, and it is not configured");
     let hint = format!(
         "put that key back, behind newer ones, into BOWERBIRD_ENCRYPTION_KEY, the file named by \
-         BOWERBIRD_ENCRYPTION_KEY_FILE, or {}; nothing was changed",
+         BOWERBIRD_ENCRYPTION_KEY_FILE, or {}; if it is lost for good: `bowerbird keys abandon {id}`; nothing was changed",
         settings.data_dir.join("encryption-key").display()
     );
     Failure { code: CONFIG, ..Failure::user(problem) }.with_hint(hint)

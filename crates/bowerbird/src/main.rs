@@ -13,8 +13,10 @@ mod printer;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use cli::{AccountsCommand, Cli, Command, ConfigCommand, Flags, KeysCommand};
-use commands::{Failure, accounts, backup, config_show, doctor, generate, keys, keys_rotate, serve};
+use cli::{AccountsCommand, Cli, Command, ConfigCommand, Flags, KeysCommand, TokensCommand};
+use commands::{
+    Failure, accounts, backup, config_show, doctor, generate, keys, keys_give_up, keys_rotate, restore, serve, tokens,
+};
 use load::Environment;
 use printer::Printer;
 
@@ -56,13 +58,27 @@ fn run(cli: &Cli, flags: &Flags, environment: &Environment, printer: Printer) ->
                     runtime()?.block_on(keys_rotate::rotate(&loaded, *key, printer))
                 }
                 Command::Keys(KeysCommand::Status) => runtime()?.block_on(keys_rotate::status(&loaded, printer)),
+                Command::Keys(KeysCommand::ForgetClient { kid, confirm }) => {
+                    runtime()?.block_on(keys_give_up::forget_client(&loaded, kid, *confirm, printer))
+                }
+                Command::Keys(KeysCommand::Abandon { key, confirm }) => {
+                    runtime()?.block_on(keys_give_up::abandon(&loaded, key, *confirm, printer))
+                }
                 Command::Keys(_) => keys::list(&loaded, printer),
                 Command::Accounts(AccountsCommand::List) => runtime()?.block_on(accounts::list(&loaded, printer)),
                 Command::Accounts(AccountsCommand::Remove { account }) => {
                     runtime()?.block_on(accounts::remove(&loaded, account, printer))
                 }
                 Command::Backup { file } => runtime()?.block_on(backup::backup(&loaded, file, printer)),
-                Command::Restore { .. } => runtime()?.block_on(backup::confirm_restore(&loaded, printer)),
+                Command::Restore { file: Some(file), .. } => {
+                    runtime()?.block_on(restore::restore(&loaded, file, printer))
+                }
+                Command::Restore { file: None, .. } => runtime()?.block_on(backup::confirm_restore(&loaded, printer)),
+                Command::Tokens(TokensCommand::Health) => runtime()?.block_on(tokens::health(&loaded, printer)),
+                Command::Tokens(TokensCommand::Refresh { account, .. }) => {
+                    hardening::forbid_core_dumps();
+                    runtime()?.block_on(tokens::refresh(&loaded, account.as_deref(), printer))
+                }
                 Command::Doctor => runtime()?.block_on(doctor::run(&loaded, printer)),
                 Command::Serve | Command::Generate(_) => {
                     hardening::forbid_core_dumps();

@@ -1,6 +1,6 @@
 //! The confidential client at a real PDS: it fetches our metadata and keys, and each grant stays with the key it began with.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -68,7 +68,13 @@ async fn real_confidential_client_keeps_each_grant_with_the_key_it_began_with() 
     log_in(&network, &mut bob, "bob.test").await;
     network.set_access_millis(AN_HOUR).await;
     tokio::time::sleep(Duration::from_millis(A_MOMENT)).await;
+    // The older key is alice's: without it nothing starts, before the operator gives her sign-in up.
+    server.terminate(Duration::from_secs(20)).await;
     remove_key(&keys, &first);
+    let refused = BowerbirdProcess::try_start(server.options().data_of(&server)).await.expect_err("a key is missing");
+    assert!(refused.stderr.contains(&format!("{first} (1 sign-ins)")), "{}", refused.stderr);
+    let forgotten = server.command(&["keys", "forget-client", &first, "--confirm"]);
+    assert!(forgotten.status.success(), "{}", String::from_utf8_lossy(&forgotten.stderr));
     server.restart().await;
     assert_eq!(kids(&server).await, [second]);
     network.forget_client(&client_id, &jwks).await;

@@ -50,10 +50,16 @@ pub(crate) enum Command {
         /// The file to make
         file: PathBuf,
     },
-    /// Go on with a database that was restored from an older backup
+    /// Look at stored accesses, and renew them
+    #[command(subcommand)]
+    Tokens(TokensCommand),
+    /// Put a backup in the place of the SQLite database while no server runs, or confirm that it is the one to go on with
     Restore {
+        /// The backup to put in place; the replaced database is kept beside it
+        #[arg(required_unless_present = "confirm", conflicts_with = "confirm")]
+        file: Option<PathBuf>,
         /// The newer database is gone for good: try every stored access once more, and ask people where it has ended
-        #[arg(long, required = true)]
+        #[arg(long)]
         confirm: bool,
     },
     /// Check the configuration and everything it depends on
@@ -87,6 +93,38 @@ pub(crate) enum KeysCommand {
     },
     /// Show how many accounts need each key, and which keys may be removed
     Status,
+    /// Give up the sign-ins that are bound to a client key which is not configured any more
+    ForgetClient {
+        /// The key's name
+        kid: String,
+        /// Do it: these people must sign in again
+        #[arg(long)]
+        confirm: bool,
+    },
+    /// Give up what only a lost encryption key could open; accounts and sessions stay
+    Abandon {
+        /// The key's name
+        key: String,
+        /// Do it: these people must sign in again, and there is no way back
+        #[arg(long)]
+        confirm: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokensCommand {
+    /// Count accesses by state, and list the accounts that need attention
+    Health,
+    /// Renew accesses now, beside a running server or without one
+    #[command(group = clap::ArgGroup::new("which").required(true))]
+    Refresh {
+        /// One account, by id, DID or handle, whether it is due or not
+        #[arg(long, group = "which")]
+        account: Option<String>,
+        /// Everything that is due
+        #[arg(long, group = "which")]
+        all_due: bool,
+    },
 }
 
 /// A key that can be rotated.

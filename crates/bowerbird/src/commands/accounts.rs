@@ -94,7 +94,7 @@ fn auth_type(class: RefreshClass) -> &'static str {
 }
 
 /// Finds by id, DID or handle. Handles can move between people, so an ambiguous one is refused.
-async fn find(stores: &Stores, named: &str) -> Result<Account, Failure> {
+pub(crate) async fn find(stores: &Stores, named: &str) -> Result<Account, Failure> {
     let missing =
         || Failure::user(format!("no account is named {named}")).with_hint("`bowerbird accounts list` shows all");
     if let Ok(id) = AccountId::parse(named) {

@@ -6,8 +6,11 @@ pub(crate) mod config_show;
 pub(crate) mod doctor;
 pub(crate) mod generate;
 pub(crate) mod keys;
+pub(crate) mod keys_give_up;
 pub(crate) mod keys_rotate;
+pub(crate) mod restore;
 pub(crate) mod serve;
+pub(crate) mod tokens;
 
 use crate::config::ConfigError;
 

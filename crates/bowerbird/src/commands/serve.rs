@@ -8,7 +8,7 @@ use std::time::Duration;
 use bowerbird_core::ports::{Clock, DeviceChangeLog, Stores};
 use bowerbird_server::{AdminParts, Crew, ReadyCheck, ServeLimits, ServerConfig, ServerParts};
 use bowerbird_storage_sql::SqlStores;
-use bowerbird_vault::SealRing;
+use bowerbird_vault::{SealRing, Suspension, Vault};
 use futures_util::FutureExt as _;
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -55,6 +55,7 @@ pub(crate) async fn run(loaded: Loaded, printer: Printer) -> Result<ExitCode, Fa
     let vault = composition.atproto.vault.clone();
     let telling = tokio::spawn(composition.teller.run(vault.clone()));
     let background = [
+        tokio::spawn(suspend_when_damaged(composition.database.clone(), vault.clone())),
         tokio::spawn(purge(
             composition.stores.clone(),
             composition.shared.device_log.clone(),
@@ -164,7 +165,7 @@ fn server_parts(loaded: &Loaded, composition: &Composition) -> Result<ServerPart
 }
 
 /// Resolves at the first SIGINT or SIGTERM.
-fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
+pub(crate) fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::internal)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::internal)?;
     Ok(async move {
@@ -173,6 +174,13 @@ fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
             _ = terminate.recv() => {}
         }
     })
+}
+
+/// A damaged database is only read from then on, so that no intent and no answer could be stored: no refresh token is sent
+/// any more. Access tokens that can still be read are given out.
+async fn suspend_when_damaged(database: SqlStores, vault: Vault) {
+    database.until_damaged().await;
+    vault.suspend(Suspension::DamagedDatabase);
 }
 
 /// Removes what has expired, for ever. The cost is that of what is due: both columns are indexed.

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod alerts;
+mod damaged_database;
 mod first_start;
 mod hostile_http;
 mod opened;
@@ -12,6 +13,7 @@ mod refresh_faults;
 mod restored_backup;
 mod rows_flood;
 mod rows_hostile_servers;
+mod rows_keys;
 mod rows_leakage;
 mod rows_login;
 mod rows_passwords;
@@ -19,3 +21,4 @@ mod rows_proxy;
 mod rows_sessions;
 mod streaming;
 mod support;
+mod tokens_command;

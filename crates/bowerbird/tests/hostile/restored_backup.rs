@@ -96,6 +96,96 @@ async fn fault_15_a_database_that_is_gone_is_not_replaced_by_an_empty_one() {
     house.assert_alive().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn fault_17_a_backup_is_put_in_place_by_the_program_and_nothing_of_it_is_sent_before_a_word() {
+    let mut house = House::open().await;
+    let (alice, bob) = (house.network.add_account("alice.test"), house.network.add_account("bob.test"));
+    let hers = house.signed_in(&alice).await.seal().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().join("copy.sqlite");
+    let copy = copy.to_str().unwrap();
+    assert!(house.server.command(&["backup", copy]).status.success());
+    let his = house.signed_in(&bob).await.seal().unwrap();
+    house.network.expire_all_access_tokens();
+    house.server.app(&hers).get(SESSION).await.must_be(200);
+
+    let data = house.server.data_dir();
+    let named = |data: &Path| {
+        let names = std::fs::read_dir(data).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<String> = names.filter(|name| name.starts_with("bowerbird.sqlite")).collect();
+        names.sort();
+        names
+    };
+    let refused = |house: &House, file: &str, why: &str| {
+        let refused = house.server.command(&["restore", file]);
+        assert_eq!(refused.status.code(), Some(1), "{}", stderr(&refused));
+        assert!(stderr(&refused).contains(why), "{}", stderr(&refused));
+    };
+    refused(&house, copy, "stop the server first");
+    house.server.app(&his).get(SESSION).await.must_be(200);
+    assert!(named(&data).iter().all(|name| !name.contains("restoring") && !name.contains("replaced")));
+    house.server.terminate(Duration::from_secs(20)).await;
+
+    // What is no whole backup of ours is refused, and the database stays.
+    let database = data.join("bowerbird.sqlite");
+    let before = std::fs::read(&database).unwrap();
+    let odd = folder.path().join("odd.sqlite");
+    for content in [Vec::new(), b"no database".repeat(1000), before[..before.len() / 2].to_vec(), scratched(copy)] {
+        std::fs::write(&odd, content).unwrap();
+        refused(&house, odd.to_str().unwrap(), "the database is as it was");
+    }
+    refused(&house, folder.path().join("none.sqlite").to_str().unwrap(), "cannot be used");
+    refused(&house, database.to_str().unwrap(), "the database itself");
+    let other = House::open().await;
+    let foreign = folder.path().join("foreign.sqlite");
+    assert!(other.server.command(&["backup", foreign.to_str().unwrap()]).status.success());
+    let told = house.server.command(&["restore", foreign.to_str().unwrap()]);
+    assert!(!told.status.success() && !stderr(&told).is_empty(), "{}", stderr(&told));
+    assert_eq!(std::fs::read(&database).unwrap(), before, "nothing was changed");
+    assert_eq!(named(&data), ["bowerbird.sqlite", "bowerbird.sqlite.lock"]);
+
+    let original = std::fs::read(copy).unwrap();
+    let restored = house.server.command(&["restore", copy, "--json"]);
+    assert!(restored.status.success(), "{}", stderr(&restored));
+    let told: Value = serde_json::from_slice(&restored.stdout).unwrap();
+    let kept = told["kept"].as_str().unwrap().to_owned();
+    assert_eq!(std::fs::read(&kept).unwrap(), before, "the replaced database is kept as it was");
+    assert_eq!(std::fs::metadata(&kept).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(std::fs::read(copy).unwrap(), original, "the backup is not written to");
+    assert_eq!(std::fs::metadata(&database).unwrap().permissions().mode() & 0o777, 0o600);
+
+    let shown = house.network.ledger().presented(CanaryKind::RefreshToken).len();
+    house.server.restart().await;
+    house.server.app(&hers).get(SESSION).await.must_refuse(503, "try_later");
+    house.server.app(&his).get(SESSION).await.must_refuse(401, "session_invalid");
+    let due = house.server.command(&["tokens", "refresh", "--account", &alice.did]);
+    assert_eq!(due.status.code(), Some(1));
+    assert!(stderr(&due).contains("restored from a backup"), "{}", stderr(&due));
+    assert_eq!(house.network.ledger().presented(CanaryKind::RefreshToken).len(), shown, "nothing is shown to anybody");
+    let health = house.server.command(&["tokens", "health", "--json"]);
+    let health: Value = serde_json::from_slice(&health.stdout).unwrap();
+    assert_eq!(health["suspended"], "restored_backup");
+
+    // The newer one is still there: it goes back the same way, and nobody has lost anything.
+    house.server.terminate(Duration::from_secs(20)).await;
+    let back = house.server.command(&["restore", &kept]);
+    assert!(back.status.success(), "{}", stderr(&back));
+    assert!(String::from_utf8_lossy(&back.stdout).contains("restore --confirm"));
+    let confirmed = house.server.command(&["restore", "--confirm", "--json"]);
+    assert_eq!(serde_json::from_slice::<Value>(&confirmed.stdout).unwrap()["inDoubt"], 2, "{}", stderr(&confirmed));
+    house.server.restart().await;
+    house.server.app(&his).get(SESSION).await.must_be(200);
+    house.assert_alive().await;
+}
+
+/// A backup with a page overwritten.
+fn scratched(copy: &str) -> Vec<u8> {
+    let mut bytes = std::fs::read(copy).unwrap();
+    let page = bytes.len() / 2 / 4096 * 4096;
+    bytes[page..page + 4096].fill(0xa5);
+    bytes
+}
+
 /// Copies the whole data folder of a server that runs: what a snapshot of a machine does.
 fn copy_folder(from: &Path, to: &Path) {
     for entry in std::fs::read_dir(from).unwrap() {
