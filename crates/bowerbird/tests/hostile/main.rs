@@ -4,8 +4,10 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod alerts;
+mod clocks;
 mod damaged_database;
 mod first_start;
+mod full_disk;
 mod hostile_http;
 mod opened;
 mod pace;
