@@ -1,5 +1,5 @@
 //! Two releases of the program on one SQLite file, as while one takes the other's place (fault 25).
-#![expect(clippy::expect_used, clippy::panic, reason = "tests")]
+#![expect(clippy::expect_used, reason = "tests")]
 
 mod schema;
 
