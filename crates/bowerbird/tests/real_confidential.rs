@@ -1,6 +1,6 @@
 //! The confidential client at a real PDS: it fetches our metadata and keys, and each grant stays with the key it began with.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -121,17 +121,24 @@ fn admin_parts(loaded: &Loaded, composition: &Composition) -> Result<AdminParts,
     Ok(AdminParts {
         events: composition.events.clone(),
         vault: composition.atproto.vault.clone(),
-        ready: ready_check(&composition.database),
+        ready: ready_check(composition),
         token: config::admin_token(&loaded.values)?,
     })
 }
 
 /// Whether the database could take a write now.
-fn ready_check(database: &SqlStores) -> ReadyCheck {
-    let database = database.clone();
+fn ready_check(composition: &Composition) -> ReadyCheck {
+    let (database, vault) = (composition.database.clone(), composition.atproto.vault.clone());
     Arc::new(move || {
-        let database = database.clone();
-        async move { database.ready().await.map_err(|error| error.to_string()) }.boxed()
+        let (database, vault) = (database.clone(), vault.clone());
+        async move {
+            // Answers that only this process holds: it must not be given work, and not be killed.
+            if !vault.health().is_ready() {
+                return Err("renewed tokens are not stored yet, or the server is stopping".to_owned());
+            }
+            database.ready().await.map_err(|error| error.to_string())
+        }
+        .boxed()
     })
 }
 
@@ -158,7 +165,7 @@ fn server_parts(loaded: &Loaded, composition: &Composition) -> Result<ServerPart
         seals,
         clock: Arc::clone(&composition.clock),
         entropy: Arc::clone(&composition.entropy),
-        ready: ready_check(&composition.database),
+        ready: ready_check(composition),
         shared: composition.shared.clone(),
         events: composition.events.streams().clone(),
     })

@@ -34,7 +34,9 @@ async fn fault_15_a_database_that_is_damaged_under_a_running_server_is_read_only
         let mut head = [0; 16];
         let at = u64::try_from(page * PAGE).unwrap();
         file.read_exact_at(&mut head, at).unwrap();
-        head.iter_mut().for_each(|byte| *byte ^= 0xff);
+        for byte in &mut head {
+            *byte ^= 0xff;
+        }
         file.write_all_at(&head, at).unwrap();
     }
     let shown = house.network.ledger().presented(CanaryKind::RefreshToken).len();
