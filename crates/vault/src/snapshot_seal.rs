@@ -75,7 +75,7 @@ impl SnapshotSeal {
         let mut mac = Hmac::<Sha256>::new_from_slice(key.expose()).map_err(|_| Unreadable)?;
         mac.update(self.associated(&kek.id, place).bytes());
         let hash = mac.finalize().into_bytes();
-        let half = hash.iter().take(16).fold(0_u128, |number, byte| number << 8 | u128::from(*byte));
+        let half = hash.iter().take(16).fold(0_u128, |number, byte| (number << 8) | u128::from(*byte));
         Ok(format!("snapshot:{half:032x}"))
     }
 

@@ -1,5 +1,5 @@
 //! Two processes on one PostgreSQL and one Redis: one installation behind a load balancer.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![expect(clippy::panic, reason = "tests")]
 
 mod leakage;
 mod sessions;

@@ -1,11 +1,11 @@
 //! Sessions that any instance answers for, and sign-outs that count everywhere within a second, whatever Redis does.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bowerbird_testkit::backing::RedisValue;
 use serde_json::json;
 
-use crate::support::{Installation, Must as _, alive_for};
+use crate::support::{Installation, Must as _, alive_for, stopwatch};
 
 /// A sign-out must count everywhere within this.
 const BOUND: Duration = Duration::from_secs(1);
@@ -43,7 +43,7 @@ async fn a_cold_instance_answers_without_reading_a_row() {
 
     // Whoever reads these tables now waits.
     let lock = house.postgres.lock(TABLES).await;
-    let begun = Instant::now();
+    let begun = stopwatch();
     let session = there.session().await.expect_status(200).json();
     assert_eq!(session["did"], alice.did.as_str());
     // And it goes on, later than a row is trusted.
@@ -67,6 +67,10 @@ async fn a_cold_instance_answers_without_reading_a_row() {
 }
 
 #[expect(clippy::print_stdout, reason = "the figures, for whoever runs this test alone")]
+fn show(figures: &str) {
+    println!("a sign-out counted elsewhere after: {figures}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn row_54_a_sign_out_counts_everywhere_within_a_second_whatever_redis_does() {
     let Some(mut house) = Installation::open().await else { return };
@@ -89,7 +93,7 @@ async fn row_54_a_sign_out_counts_everywhere_within_a_second_whatever_redis_does
             _ => {}
         }
         let left = here.post("/api/auth/logout", &json!({})).await;
-        let begun = Instant::now();
+        let begun = stopwatch();
         assert_eq!(left.status, 200, "{case}: {}", left.text());
         assert_eq!(house.sent_to(0, &there).session().await.status, 401, "{case}: at once where it was made");
         match case {
@@ -118,7 +122,7 @@ async fn row_54_a_sign_out_counts_everywhere_within_a_second_whatever_redis_does
             _ => {}
         }
     }
-    println!("a sign-out counted elsewhere after: {}", shown.join(", "));
+    show(&shown.join(", "));
     house.assert_sound();
 }
 
@@ -130,7 +134,7 @@ async fn instances_without_redis_answer_and_sign_out_too() {
     let mut there = house.sent_to(1, &here);
     there.session().await.must_be(200);
     here.post("/api/auth/logout", &json!({})).await.must_be(200);
-    let alive = alive_for(&mut there, Instant::now()).await;
+    let alive = alive_for(&mut there, stopwatch()).await;
     assert!(alive < BOUND, "alive for {alive:?}");
     assert!(house.redis.everything().is_empty());
     house.assert_sound();

@@ -74,6 +74,12 @@ impl Installation {
     }
 }
 
+/// Starts a stopwatch.
+#[expect(clippy::disallowed_methods, reason = "what is measured is real time")]
+pub(crate) fn stopwatch() -> Instant {
+    Instant::now()
+}
+
 /// Asks again and again until the session is dead; gives how long after `begun` the last request began that found it alive.
 pub(crate) async fn alive_for(visitor: &mut Visitor, begun: Instant) -> Duration {
     let mut last = Duration::ZERO;

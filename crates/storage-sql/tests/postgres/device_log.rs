@@ -12,6 +12,10 @@ use bowerbird_storage_sql::SqlStores;
 
 use crate::support::change;
 
+/// How many devices change at once, and how many accounts they share.
+const MANY: u64 = 120;
+const PEOPLE: u64 = MANY / 4;
+
 /// By the clock of this machine, which is the server's too.
 fn now() -> Timestamp {
     let since = SystemTime::UNIX_EPOCH.elapsed().expect("after 1970");
@@ -48,6 +52,10 @@ async fn device(stores: &Stores, number: u64, accounts: &[AccountId], seconds: i
     session.id
 }
 
+fn of(accounts: &[AccountId], number: u64) -> AccountId {
+    accounts[usize::try_from(number % PEOPLE).expect("a small number")]
+}
+
 /// Who changed since the last question.
 async fn changed(log: &Arc<dyn DeviceChangeLog>, head: &mut i64) -> Vec<DeviceSessionId> {
     let changes = log.since(*head).await.expect("asks");
@@ -68,7 +76,7 @@ pub(crate) async fn says_what_a_copy_must_not_outlive(url: &str) {
     assert!(changed(&log, &mut head).await.is_empty(), "a new session and its use are no changes");
 
     assert_eq!(sessions.activate(&id, alice).await.expect("activates"), Cas::Done);
-    assert_eq!(changed(&log, &mut head).await, [id.clone()]);
+    assert_eq!(changed(&log, &mut head).await, std::slice::from_ref(&id));
     let rotated = sessions.rotate(&id, &name(2), bob, now(), now().plus_seconds(3600)).await.expect("rotates");
     assert!(rotated.is_some());
     let renamed = changed(&log, &mut head).await;
@@ -80,7 +88,7 @@ pub(crate) async fn says_what_a_copy_must_not_outlive(url: &str) {
 
     let id = device(&stores, 3, &[alice, bob], 3600).await;
     assert!(stores.accounts.remove(alice).await.expect("removes"));
-    assert_eq!(changed(&log, &mut head).await, [id.clone()], "an account that goes leaves its devices");
+    assert_eq!(changed(&log, &mut head).await, std::slice::from_ref(&id), "an account that goes leaves its devices");
     assert_eq!(sessions.remove(&id).await.expect("removes"), Cas::Done);
     assert_eq!(changed(&log, &mut head).await, std::slice::from_ref(&id));
     assert_eq!(sessions.remove(&id).await.expect("asks"), Cas::Stale);
@@ -105,13 +113,12 @@ pub(crate) async fn says_what_a_copy_must_not_outlive(url: &str) {
 pub(crate) async fn shows_changes_in_their_order(url: &str) {
     let database = SqlStores::open(url).await.expect("opens");
     let (stores, log) = (database.stores(), database.device_log().expect("a log"));
-    const MANY: u64 = 120;
     let mut accounts = Vec::new();
-    for number in 0..MANY / 4 {
+    for number in 0..PEOPLE {
         accounts.push(account(&stores, 100 + number).await);
     }
     for number in 0..MANY {
-        let pair = [accounts[(number % (MANY / 4)) as usize], accounts[((number + 7) % (MANY / 4)) as usize]];
+        let pair = [of(&accounts, number), of(&accounts, number + 7)];
         device(&stores, number, &pair, 3600).await;
     }
     let done = Arc::new(AtomicBool::new(false));
@@ -136,7 +143,7 @@ pub(crate) async fn shows_changes_in_their_order(url: &str) {
         let (stores, accounts) = (stores.clone(), accounts.clone());
         writers.spawn(async move {
             let (id, sessions) = (name(number), &stores.device_sessions);
-            let account = accounts[((number + 7) % (MANY / 4)) as usize];
+            let account = of(&accounts, number + 7);
             match number % 4 {
                 0 => sessions.remove(&id).await.map(drop),
                 // An account that is gone by now is refused; a deadlock would be another error.
@@ -156,7 +163,7 @@ pub(crate) async fn shows_changes_in_their_order(url: &str) {
     done.store(true, Ordering::SeqCst);
     let seen = reader.await.expect("reads");
     let whole: HashMap<_, _> = log.since(0).await.expect("asks").changed.into_iter().collect();
-    assert!(whole.len() > MANY as usize / 2, "{} changes", whole.len());
+    assert!(whole.len() as u64 > MANY / 2, "{} changes", whole.len());
     assert_eq!(seen, whole, "reading along showed the same as reading at the end");
     database.close().await;
 }

@@ -1,7 +1,7 @@
 //! A PostgreSQL server on a socket in a folder of its own.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -20,7 +20,6 @@ pub struct PostgresServer {
 #[derive(Debug)]
 pub struct TableLock {
     session: Child,
-    _stdin: ChildStdin,
 }
 
 impl PostgresServer {
@@ -84,15 +83,17 @@ impl PostgresServer {
 
     /// Keeps everybody else from so much as reading these tables.
     pub async fn lock(&self, tables: &str) -> TableLock {
-        let mut session =
-            self.program("psql").arg("-q").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("runs");
-        let mut stdin = session.stdin.take().expect("piped");
+        let mut command = self.program("psql");
+        command.arg("-q").stdin(Stdio::piped()).stdout(Stdio::null());
+        let mut lock = TableLock { session: command.spawn().expect("psql runs") };
+        let stdin = lock.session.stdin.as_mut().expect("piped");
         let script = format!("BEGIN; LOCK TABLE {tables} IN ACCESS EXCLUSIVE MODE;\n");
-        std::io::Write::write_all(&mut stdin, script.as_bytes()).expect("psql reads");
+        std::io::Write::write_all(stdin, script.as_bytes()).expect("psql reads");
+        let held = "SELECT count(*) FROM pg_locks \
+                    WHERE mode = 'AccessExclusiveLock' AND granted AND locktype = 'relation'";
         for _ in 0..200 {
-            let held = "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted AND locktype = 'relation'";
             if self.sql(held) != "0" {
-                return TableLock { session, _stdin: stdin };
+                return lock;
             }
             thread_sleep(Duration::from_millis(20)).await;
         }
