@@ -26,8 +26,6 @@ pub(crate) enum Mutant {
     CommitIgnoresGeneration,
     /// An intent may be written although another one's lease is running.
     LeaseIgnored,
-    /// A lease ends after five seconds, and no quiet time is kept.
-    LeaseTooShort,
     /// The monotonic clock does not count the time in which an instance was stopped.
     ClockStandsStill,
     /// A state is written whoever holds the lease.
@@ -43,11 +41,10 @@ pub(crate) enum Mutant {
 }
 
 impl Mutant {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::SpillForgets,
         Self::CommitIgnoresGeneration,
         Self::LeaseIgnored,
-        Self::LeaseTooShort,
         Self::ClockStandsStill,
         Self::StateIgnoresIntent,
         Self::LossTakenForNotConsumed,
@@ -75,7 +72,8 @@ pub(crate) struct Plan {
     /// Whether grants have DPoP keys.
     pub(crate) dpop: bool,
     pub(crate) in_flight: usize,
-    pub(crate) opened: u64,
+    /// Whether opened credentials are kept in memory.
+    pub(crate) cached: bool,
     /// In a thousand: calls of the store that fail, of the spill, preparations, and sends with another fate than new tokens.
     pub(crate) store_fails: u64,
     pub(crate) spill_fails: u64,
@@ -113,7 +111,7 @@ impl Plan {
             // App-password sessions have none.
             dpop: class == RefreshClass::SingleUse && rng.permille(30),
             in_flight: rng.index(4) + 1,
-            opened: rng.weighted(&[(1, 0), (2, 16)]),
+            cached: rng.permille(660),
             store_fails: rng.weighted(&[(4, 0), (3, 10), (2, 50), (1, 200)]),
             spill_fails: rng.weighted(&[(5, 0), (2, 20), (1, 300)]),
             preparation_fails: rng.weighted(&[(3, 0), (3, 50), (1, 300)]),

@@ -93,12 +93,7 @@ impl CredentialStore for Credentials {
         lease: LeaseRequest<'_>,
     ) -> Result<Option<BegunRefresh>, StoreError> {
         self.call(async {
-            let mut lease = LeaseRequest { now: self.world.store_time(), ..lease };
-            if self.world.is(Mutant::LeaseTooShort) {
-                // As if the quiet time were over as well.
-                lease.now = lease.now.plus_seconds(55);
-                lease.seconds = 5;
-            }
+            let lease = LeaseRequest { now: self.world.store_time(), ..lease };
             if self.world.is(Mutant::LeaseIgnored)
                 && let Some(row) = self.inner().find(connection).await?
                 && matches!(row.state, CredentialState::Refreshing { .. })
