@@ -28,8 +28,6 @@ pub(crate) enum Mutant {
     LeaseIgnored,
     /// The monotonic clock does not count the time in which an instance was stopped.
     ClockStandsStill,
-    /// A state is written whoever holds the lease.
-    StateIgnoresIntent,
     /// An answer that was lost is taken for "certainly not consumed".
     LossTakenForNotConsumed,
     /// An error of the issuer is taken for a refusal.
@@ -41,12 +39,11 @@ pub(crate) enum Mutant {
 }
 
 impl Mutant {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::SpillForgets,
         Self::CommitIgnoresGeneration,
         Self::LeaseIgnored,
         Self::ClockStandsStill,
-        Self::StateIgnoresIntent,
         Self::LossTakenForNotConsumed,
         Self::ErrorTakenForRefusal,
         Self::DoubtForgotten,

@@ -158,11 +158,7 @@ impl CredentialStore for Credentials {
         self.call(async {
             let forgets = self.world.is(Mutant::DoubtForgotten) && matches!(state, CredentialState::Unknown { .. });
             let state = if forgets { &CredentialState::Ok } else { state };
-            let cas = if self.world.is(Mutant::StateIgnoresIntent) {
-                self.inner().set_state(connection, seen, state, schedule).await
-            } else {
-                self.inner().end_refresh(connection, seen, intent_at, state, schedule).await
-            };
+            let cas = self.inner().end_refresh(connection, seen, intent_at, state, schedule).await;
             self.note(&format!("ends its refresh with {state:?} at"), connection, &cas);
             cas
         })
