@@ -16,7 +16,7 @@ use super::plan::Mutant;
 use super::world::World;
 
 /// A refresh takes no longer than this, all in all.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 pub(crate) struct Issuer {
     pub(crate) world: Arc<World>,
@@ -165,8 +165,7 @@ impl PreparedRefresh for Prepared {
                 self.read(wire)
             }
             // A connection that ends without an answer.
-            Ok(Err(_)) => self.nothing_came(),
-            Err(_) => self.nothing_came(),
+            Ok(Err(_)) | Err(_) => self.nothing_came(),
         };
         life.held().await;
         life.end_sending();
@@ -202,9 +201,8 @@ impl Prepared {
             world.ledger.lock().ended(place);
             tokio::time::sleep(Duration::from_millis(back)).await;
             let wire = match (fate, verdict) {
-                (Fate::Nonce, _) => Wire::Nonce,
+                (Fate::Nonce | Fate::NotConnected, _) => Wire::Nonce,
                 (Fate::RateLimited, _) => Wire::RateLimited,
-                (Fate::NotConnected, _) => Wire::Nonce,
                 (Fate::ErrorBefore | Fate::ErrorAfter | Fate::Truncated, _) => Wire::ServerError,
                 (Fate::HangsBefore | Fate::HangsAfter, _) => {
                     tokio::time::sleep(DEADLINE * 2).await;
