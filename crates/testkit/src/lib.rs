@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`fault`] | PLC directory, PDSes, authorization servers, DNS and a canary listener, correct until told otherwise |
 //! | [`real`] | the real PDS and PLC as a child process, and the person's browser on it |
+//! | [`databases`] | a private PostgreSQL and Redis, to be crashed and started again |
 //! | [`server`] | the bowerbird binary as a child process |
 //! | [`backing`] | a real PostgreSQL and a real Redis as child processes |
 //! | [`http_client`], [`actors`] | a browser with a cookie jar, an app with a bearer, raw sockets |
@@ -53,6 +54,7 @@ pub mod actors;
 pub mod backing;
 mod child;
 pub mod conformance;
+pub mod databases;
 pub mod fault;
 pub mod http_client;
 pub mod injections;

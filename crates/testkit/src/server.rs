@@ -87,6 +87,14 @@ impl ServerOptions {
         network.environment().iter().fold(self, |options, (name, value)| options.env(name, value))
     }
 
+    /// Stands behind the address of a running server, as behind one load balancer: another instance, with a data folder of
+    /// its own. What both need (database, keys) is the caller's to set.
+    #[must_use]
+    pub fn beside(mut self, other: &BowerbirdProcess) -> Self {
+        self.public_url = Some(other.base_url());
+        self
+    }
+
     /// Gives the server a public base URL such as `https://bff.home.arpa`, with fresh secrets, as it must have them there.
     #[must_use]
     pub fn public_url(mut self, base_url: &str) -> Self {
@@ -258,6 +266,16 @@ impl BowerbirdProcess {
     /// kill -9. Start again with [`Self::restart`].
     pub fn kill(&mut self) {
         self.child.kill();
+    }
+
+    /// SIGSTOP: it stands still, whatever happens, until [`Self::resume`].
+    pub fn pause(&mut self) {
+        self.child.signal(Signal::STOP);
+    }
+
+    /// SIGCONT.
+    pub fn resume(&mut self) {
+        self.child.signal(Signal::CONT);
     }
 
     /// SIGTERM; returns the exit status, or None when it still runs after this time.

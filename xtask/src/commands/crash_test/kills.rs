@@ -133,6 +133,7 @@ fn kill_once(
         Ok(Point::Passed(_)) => &mut kills.answer_passed,
         Err(_) => &mut kills.at_random_times,
     } += 1;
+    ledger.restarted(&owners, Instant::now());
     house.instances[instance].start()
 }
 
@@ -183,19 +184,25 @@ pub(super) fn settle(
                 kills.lost_unwritten += 1;
                 kills.longest_unwritten_millis = kills.longest_unwritten_millis.max(gap.as_secs_f64() * 1e3);
             }
-            Loss::Ours => kills.lost_by_us += 1,
+            Loss::Ours => {
+                kills.lost_by_us += 1;
+                let story = ledger.story(&house.people[person].did);
+                tell(format_args!("lost by us, {}: {story}", house.name))?;
+            }
         }
     }
     for (person, why) in stuck.into_inner() {
         kills.sessions += 1;
         kills.unsettled += 1;
-        // Whoever looks into it needs a name; that of a test account is no secret.
-        std::io::Write::write_fmt(
-            &mut std::io::stderr(),
-            format_args!("unsettled: {} at {}: {why}\n", house.people[person].did, house.name),
-        )?;
+        tell(format_args!("unsettled, {}: {} {why}", house.name, house.people[person].did))?;
     }
     Ok(must_sign_in)
+}
+
+/// Beside the results: whoever looks into it needs the whole story. Test accounts have no secrets in it.
+fn tell(what: std::fmt::Arguments<'_>) -> Result<()> {
+    use std::io::Write as _;
+    Ok(writeln!(std::io::stderr(), "{what}")?)
 }
 
 impl Kills {

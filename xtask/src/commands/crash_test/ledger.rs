@@ -50,9 +50,15 @@ struct Token {
 #[derive(Default)]
 struct Book {
     tokens: HashMap<Mark, Token>,
-    kills: HashMap<String, Vec<Instant>>,
+    deaths: HashMap<String, Vec<Death>>,
     served: HashMap<String, Vec<Instant>>,
     strangers: u64,
+}
+
+/// From a kill to the start of the next process.
+struct Death {
+    at: Instant,
+    until: Option<Instant>,
 }
 
 /// The ledger of a whole run.
@@ -156,7 +162,17 @@ impl Ledger {
     pub(super) fn killed(&self, owners: &[String], at: Instant) {
         let mut book = self.0.lock();
         for owner in owners {
-            book.kills.entry(owner.clone()).or_default().push(at);
+            book.deaths.entry(owner.clone()).or_default().push(Death { at, until: None });
+        }
+    }
+
+    /// It is about to be started again: what comes from now on is from the new process.
+    pub(super) fn restarted(&self, owners: &[String], at: Instant) {
+        let mut book = self.0.lock();
+        for owner in owners {
+            if let Some(death) = book.deaths.get_mut(owner).and_then(|deaths| deaths.last_mut()) {
+                death.until.get_or_insert(at);
+            }
         }
     }
 
@@ -191,6 +207,41 @@ impl Ledger {
             }
         }
         sums
+    }
+
+    /// What happened to the last token that was shown for somebody, in milliseconds from then.
+    pub(super) fn story(&self, owner: &str) -> String {
+        let book = self.0.lock();
+        let shown = book.tokens.values().filter(|token| token.owner == owner && !token.sends.is_empty());
+        let Some(newest) = shown.max_by_key(|token| token.sends.last().map(|send| send.at)) else {
+            return format!("{owner}: no token was ever shown");
+        };
+        let from = newest.sends[0].at;
+        let millis = |at: Instant| match at.checked_duration_since(from) {
+            Some(after) => format!("+{:.1}", after.as_secs_f64() * 1e3),
+            None => format!("-{:.1}", from.duration_since(at).as_secs_f64() * 1e3),
+        };
+        let mut story = vec![format!("{owner}: minted {}", millis(newest.minted))];
+        for send in &newest.sends {
+            let what = match send.outcome {
+                Outcome::Withheld => "withheld".to_owned(),
+                Outcome::Unknown => "no outcome".to_owned(),
+                Outcome::Challenged => "nonce wanted".to_owned(),
+                Outcome::Refused => "refused".to_owned(),
+                Outcome::Replaced(successor) => match book.tokens.get(&successor).map(|token| token.passed) {
+                    Some(Passed::Whole(at)) => format!("replaced, passed on whole {}", millis(at)),
+                    Some(Passed::Part) => "replaced, passed on in part".to_owned(),
+                    Some(Passed::Nothing) | None => "replaced, not passed on".to_owned(),
+                },
+            };
+            story.push(format!("shown {} ({what})", millis(send.at)));
+        }
+        for death in book.deaths.get(owner).into_iter().flatten() {
+            let until = death.until.map_or_else(|| "never".to_owned(), millis);
+            story.push(format!("killed {} and started {until}", millis(death.at)));
+        }
+        story.extend(book.served.get(owner).into_iter().flatten().map(|at| format!("served {}", millis(*at))));
+        story.join(", ")
     }
 
     /// Why a person must sign in again, by the newest token that was shown for them.
@@ -238,13 +289,15 @@ impl Book {
             Passed::Part => return Fate::CutShort,
             Passed::Whole(at) => at,
         };
-        let kills = self.kills.get(&successor.owner);
-        // The first kill after the token was sent is the one that met its answer.
-        let Some(kill) = kills.and_then(|kills| kills.iter().filter(|kill| **kill > asked).min()) else {
+        // The first death that ended after the token was seen is the one that met its answer. It may have begun before: what a
+        // process sent with its last breath is read here when it is dead.
+        let met = |death: &&Death| death.until.is_none_or(|until| until > asked);
+        let deaths = self.deaths.get(&successor.owner);
+        let Some(kill) = deaths.and_then(|deaths| deaths.iter().find(met)).map(|death| death.at) else {
             return Fate::Ours;
         };
         let served = self.served.get(&successor.owner);
-        if served.is_some_and(|served| served.iter().any(|at| (passed..*kill).contains(at))) {
+        if served.is_some_and(|served| served.iter().any(|at| (passed..kill).contains(at))) {
             // An answer that needed the new access token says that it was stored.
             return Fate::Ours;
         }
@@ -332,6 +385,16 @@ mod tests {
         stored.send("a", 9000, Some(Outcome::Refused));
         assert_eq!((stored.sums().replays, stored.loss()), (1, Loss::Ours), "it had half a second to store it");
 
+        let earlier = Story::new(Passed::Whole);
+        earlier.kill(1000);
+        earlier.ledger.restarted(&[OWNER.to_owned()], earlier.at(1900));
+        earlier.send("a", 9000, Some(Outcome::Refused));
+        assert_eq!(
+            (earlier.sums().replays, earlier.loss()),
+            (1, Loss::Ours),
+            "a kill before has nothing to do with it"
+        );
+
         let answered = Story::new(Passed::Whole);
         answered.ledger.served(OWNER, answered.at(2110));
         answered.kill(2120);
@@ -345,12 +408,16 @@ mod tests {
         let part = Story::new(|_| Passed::Part);
         let dead = Story::new(Passed::Whole);
         dead.kill(2050);
+        let breath = Story::new(Passed::Whole);
+        breath.kill(1990);
+        breath.ledger.restarted(&[OWNER.to_owned()], breath.at(3000));
         let unwritten = Story::new(Passed::Whole);
         unwritten.kill(2107);
         let expected = [
             (nothing, Loss::NoByte),
             (part, Loss::CutShort),
             (dead, Loss::NoByte),
+            (breath, Loss::NoByte),
             (unwritten, Loss::Unwritten(Duration::from_millis(7))),
         ];
         for (story, loss) in expected {

@@ -150,6 +150,9 @@ impl Scene {
         let names = (0..for_kills.iter().sum::<usize>() + undisturbed).map(|number| format!("crash{number:04}"));
         let accounts: Vec<String> = names.map(|name| format!("{name}.test:{name}-pass")).collect();
         let variables = [
+            // Any free ones: several networks may start at once.
+            ("PLC_PORT", "0".to_owned()),
+            ("CONTROL_PORT", "0".to_owned()),
             ("PDS_PORT", front.to_string()),
             ("PDS_LISTEN_PORT", back.to_string()),
             ("ACCOUNTS", accounts.join(",")),
