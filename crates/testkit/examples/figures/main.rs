@@ -2,10 +2,12 @@
 //! `cargo run --release -p bowerbird-testkit --example figures -- FOLDER NAME…`. One line of JSON for each figure. The folder
 //! should be on a disk and not on a RAM disk: an fsync is what a write costs.
 #![expect(
-    clippy::expect_used,
-    clippy::print_stdout,
+    clippy::cast_precision_loss,
     clippy::disallowed_methods,
-    reason = "a measuring tool reads the clock and its arguments, prints, and stops at a fault"
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a measuring tool reads the clock and its arguments, prints, and stops at a fault; its counts are small"
 )]
 
 mod checkout;

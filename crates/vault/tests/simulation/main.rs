@@ -1,11 +1,7 @@
 //! The engine as it is, in ten thousand small histories of instances that crash, stop, are cut off and disagree about the
 //! time, over an issuer that loses answers: none of them may break a promise. What is simulated, and how it is judged, is
 //! told in `docs/src/explanation/refresh-proof.md`. A million histories: `cargo xtask simulate --seeds 1000000`.
-#![expect(
-    clippy::disallowed_methods,
-    clippy::print_stdout,
-    reason = "virtual time is read from the runtime; figures are printed"
-)]
+#![expect(clippy::disallowed_methods, reason = "virtual time is read from the runtime")]
 
 mod simulator;
 

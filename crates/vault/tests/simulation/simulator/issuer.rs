@@ -162,7 +162,7 @@ impl PreparedRefresh for Prepared {
                     world.ledger.lock().reached(*new, life);
                 }
                 world.gate(life).await;
-                self.read(wire)
+                self.read(&wire)
             }
             // A connection that ends without an answer.
             Ok(Err(_)) | Err(_) => self.nothing_came(),
@@ -224,9 +224,9 @@ impl Prepared {
         answered
     }
 
-    fn read(&self, wire: Wire) -> RefreshOutcome {
+    fn read(&self, wire: &Wire) -> RefreshOutcome {
         let world = &self.world;
-        match wire {
+        match *wire {
             Wire::Tokens(place, quarantined) => {
                 world.ledger.lock().taken(place);
                 RefreshOutcome::Granted {

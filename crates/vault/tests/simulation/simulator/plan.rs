@@ -53,6 +53,7 @@ impl Mutant {
 
 /// The world of one seed.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fault that this world has or has not")]
 pub(crate) struct Plan {
     pub(crate) instances: usize,
     pub(crate) connections: usize,

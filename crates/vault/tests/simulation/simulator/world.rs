@@ -21,6 +21,9 @@ use super::rng::Rng;
 /// The true time at the beginning.
 const START: Timestamp = Timestamp::from_seconds(1_767_225_600);
 
+/// Who hears of changes, for as long as it lives.
+type Listening = (Arc<Life>, Arc<dyn ChangeListener>);
+
 pub(crate) struct World {
     pub(crate) plan: Plan,
     pub(crate) mutant: Option<Mutant>,
@@ -30,7 +33,7 @@ pub(crate) struct World {
     pub(crate) disks: Disks,
     pub(crate) ledger: Mutex<Ledger>,
     pub(crate) lives: Mutex<Vec<Arc<Life>>>,
-    pub(crate) listeners: Mutex<Vec<(Arc<Life>, Arc<dyn ChangeListener>)>>,
+    pub(crate) listeners: Mutex<Vec<Listening>>,
     outage_until: Mutex<Duration>,
     /// While set, nothing goes wrong.
     calm: AtomicBool,
