@@ -105,7 +105,11 @@ pub(super) const LIBRARIES: &[Library] = &[
         names: &["sqlx", "rusqlite", "libsqlite3-sys", "tokio-postgres"],
         what: "the database driver",
         homes: &[STORAGE_SQL],
-        exceptions: &[],
+        exceptions: &[Exception {
+            package: TESTKIT,
+            dev_only: true,
+            reason: "fills a database with a million accounts for the bench",
+        }],
     },
     Library { names: &["redis", "fred"], what: "the Redis driver", homes: &[STORAGE_REDIS], exceptions: &[] },
 ];
