@@ -106,7 +106,8 @@ impl AsCaller {
         self.http.as_ref()
     }
 
-    fn fresh(&self) -> [u8; 16] {
+    /// 128 random bits, for whatever must not be used twice.
+    pub(crate) fn fresh(&self) -> [u8; 16] {
         let mut bytes = [0; 16];
         self.entropy.fill(&mut bytes);
         bytes

@@ -12,6 +12,7 @@ mod encoding;
 pub mod identity;
 mod login;
 mod oauth_client;
+mod probe;
 pub mod profiles;
 pub mod proxy;
 mod refresher;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bowerbird_core::ports::{
-    BoxError, Clock, GrantFacts, HttpClient, PreparedRefresh, Purpose, RefreshOutcome, RefreshRefusal, RefreshedTokens,
-    Refresher, Sent,
+    AccessProbe, BoxError, Clock, GrantFacts, HttpClient, PreparedRefresh, Purpose, RefreshOutcome, RefreshRefusal,
+    RefreshedTokens, Refresher, Sent,
 };
 use bowerbird_core::{NeedsReauth, RefreshClass, SecretBytes};
 use bowerbird_oauth::{
@@ -19,6 +19,7 @@ use crate::app_password;
 use crate::as_call::{AsCallError, AsCaller, AsPeer};
 use crate::discovery::{Discovery, Freshness};
 use crate::identity::Identities;
+use crate::probe::probe;
 
 /// How long to wait after a 429 that does not say, in seconds.
 const DEFAULT_RETRY_AFTER: u32 = 60;
@@ -47,6 +48,10 @@ impl Refresher for GrantRefresher {
             // A row that somebody changed: neither protocol has such a grant, and neither server sees its token.
             _ => Err(RefreshRefusal::Final(NeedsReauth::Unreadable)),
         }
+    }
+
+    async fn probe(&self, grant: GrantFacts, access_token: Secret) -> AccessProbe {
+        probe(&self.caller, &grant, &access_token).await
     }
 }
 
