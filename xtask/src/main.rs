@@ -9,6 +9,7 @@ mod exec;
 mod http;
 mod interrupt;
 mod ports;
+mod postgres;
 mod testnet;
 mod tools;
 mod ui;

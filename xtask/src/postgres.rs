@@ -1,4 +1,4 @@
-//! A private PostgreSQL for the instances that share a database.
+//! A private PostgreSQL, for instances that share a database.
 
 use crate::exec::{self, Server};
 use crate::ui::Ui;
@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 /// A running server on a socket in a folder of its own; both go when it is dropped.
-pub(super) struct Postgres {
+pub(crate) struct Postgres {
     _server: Server,
     folder: Folder,
 }
@@ -24,10 +24,10 @@ impl Drop for Folder {
 
 impl Postgres {
     /// Makes a cluster and starts it.
-    pub(super) fn start(ui: &Ui, logs: &Path) -> Result<Self> {
+    pub(crate) fn start(ui: &Ui, logs: &Path) -> Result<Self> {
         let programs = programs().context("PostgreSQL is missing in /usr/lib/postgresql")?;
         // Not under target/: PostgreSQL does not run as root, and its own user may not be able to enter a home folder.
-        let folder = Folder(std::env::temp_dir().join(format!("bowerbird-crash-{}", std::process::id())));
+        let folder = Folder(std::env::temp_dir().join(format!("bowerbird-postgres-{}", std::process::id())));
         std::fs::create_dir_all(&folder.0)?;
         if rustix::process::geteuid().is_root() {
             exec::output(Command::new("chown").arg("postgres:").arg(&folder.0))?;
@@ -52,7 +52,7 @@ impl Postgres {
     }
 
     /// What `BOWERBIRD_DATABASE_URL` is set to.
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("postgres:///postgres?user=postgres&host={}", self.folder.0.display())
     }
 }

@@ -41,6 +41,8 @@ pub(super) enum Measure {
 pub(super) enum Target {
     /// `GET /api/auth/session` with a sealed cookie.
     Session,
+    /// The same at one of two instances on PostgreSQL, while the other stands by.
+    SessionOnPostgres,
     /// `GET /xrpc/…` through Bowerbird, signed, to the trivial upstream.
     Proxied,
     /// The same call through nginx as a plain proxy, without any sign-in.
@@ -125,6 +127,16 @@ impl Measure {
 
     /// Whether it takes minutes, or another program: left out of the short form unless it is named.
     pub(super) fn is_long(self) -> bool {
+        matches!(self, Self::Vault(_) | Self::IdleAccounts) || self.needs_postgres()
+    }
+
+    /// Whether it needs two instances on PostgreSQL.
+    pub(super) fn needs_postgres(self) -> bool {
+        matches!(self, Self::ThroughputRatio { ours: Target::SessionOnPostgres, .. })
+    }
+
+    /// Whether it needs the example `figures`.
+    pub(super) fn needs_figures(self) -> bool {
         matches!(self, Self::Vault(_) | Self::IdleAccounts)
     }
 
@@ -188,6 +200,12 @@ pub(super) const CASES: &[Case] = &[
         title: "processor time of one proxied call",
         measure: Measure::CpuPerCall(Target::Proxied),
         bound: Some(Bound::AtMost(0.1)),
+    },
+    Case {
+        name: "session-postgres",
+        title: "session check of one of two instances on PostgreSQL, as a share of SQLite's",
+        measure: Measure::ThroughputRatio { ours: Target::SessionOnPostgres, reference: Target::Session },
+        bound: Some(Bound::AtLeast(0.9)),
     },
     Case { name: "loaded-memory", title: "memory after the load", measure: Measure::LoadedMemory, bound: None },
     Case {

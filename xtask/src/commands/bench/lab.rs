@@ -1,8 +1,10 @@
-//! Everything that runs while the bench measures: Bowerbird with one signed-in account, nginx, the trivial upstream, the empty route.
+//! Everything that runs while the bench measures: Bowerbird with one signed-in account, nginx, the trivial upstream, the
+//! empty route, and two more Bowerbirds on PostgreSQL where a case wants them.
 
 use super::cases::Target;
 use crate::commands::sandbox;
 use crate::exec::{self, Server};
+use crate::postgres::Postgres;
 use crate::testnet::{Network, Testnet};
 use crate::ui::Ui;
 use crate::workspace::Workspace;
@@ -15,6 +17,8 @@ use std::time::Duration;
 /// A call that is not refused by any default, with an answer of a few hundred bytes.
 const CALL: &str = "/xrpc/app.bsky.actor.getProfile?actor=alice.test";
 
+const SESSION: &str = "/api/auth/session";
+
 /// The running servers, and what is needed to call them.
 pub(super) struct Lab {
     pub(super) folder: PathBuf,
@@ -23,8 +27,42 @@ pub(super) struct Lab {
     bowerbird: Option<Server>,
     ports: Ports,
     cookie: String,
+    pair: Option<Pair>,
     /// Kept only to be ended with the lab.
     _others: Vec<Server>,
+}
+
+/// Two instances on one PostgreSQL, with the same keys, and somebody who is signed in there.
+struct Pair {
+    port: u16,
+    cookie: String,
+    _instances: Vec<Server>,
+    _postgres: Postgres,
+}
+
+impl Pair {
+    fn start(ui: &Ui, testnet: &Testnet, network: &Network, program: &Path, folder: &Path) -> Result<Self> {
+        let postgres = Postgres::start(ui, folder)?;
+        let ports = [ports::free_port()?, ports::free_port()?];
+        let mut instances = Vec::new();
+        for (number, port) in ports.into_iter().enumerate() {
+            let stored = folder.join(format!("pair-{number}"));
+            drop(std::fs::remove_dir_all(&stored));
+            let mut command = Command::new(program);
+            command.arg("serve").current_dir(folder).envs(sandbox::environment(network, port));
+            command.env("BOWERBIRD_BASE_URL", format!("http://127.0.0.1:{}", ports[0]));
+            command.env("BOWERBIRD_DATABASE_URL", postgres.url()).env("BOWERBIRD_DATA_DIR", &stored);
+            // Nobody but this run ever sees them.
+            command.env("BOWERBIRD_COOKIE_SECRET", "c".repeat(64)).env("BOWERBIRD_ENCRYPTION_KEY", "e1".repeat(32));
+            let mut server = Server::start("bowerbird", &mut command, &stored.with_extension("log"))?;
+            let url = format!("http://127.0.0.1:{port}/health");
+            let healthy = || http::get(&url, &[]).is_ok_and(|answer| answer.status == 200);
+            server.wait_until(Duration::from_secs(20), Duration::from_millis(20), healthy)?;
+            instances.push(server);
+        }
+        let cookie = sign_in(testnet, network, ports[0])?;
+        Ok(Self { port: ports[0], cookie, _instances: instances, _postgres: postgres })
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -38,12 +76,19 @@ struct Ports {
 impl Lab {
     /// Signs alice in on the real PDS, then puts the trivial upstream in the PDS' place: the account's server keeps its
     /// address, so the calls that are measured are signed like any other, and only the answer costs nothing.
-    pub(super) fn open(ui: &Ui, workspace: &Workspace, testnet: &Testnet, program: PathBuf) -> Result<Self> {
+    pub(super) fn open(
+        ui: &Ui,
+        workspace: &Workspace,
+        testnet: &Testnet,
+        program: PathBuf,
+        with_pair: bool,
+    ) -> Result<Self> {
         let folder = workspace.scratch("bench")?;
         let network = testnet.start(ui, &folder, false)?;
         let port = ports::free_port()?;
         let bowerbird = sandbox::start_bowerbird(&program, &network, port, &folder)?;
         let cookie = sign_in(testnet, &network, port)?;
+        let pair = with_pair.then(|| Pair::start(ui, testnet, &network, &program, &folder)).transpose()?;
 
         let mut environment = sandbox::environment(&network, port);
         environment.push(("BOWERBIRD_DATA_DIR", folder.join("data").display().to_string()));
@@ -54,7 +99,8 @@ impl Lab {
         let reference = start_reference(workspace, &folder, ports)?;
         let nginx = start_nginx(&folder, ports)?;
         let others = vec![reference, nginx];
-        let lab = Self { folder, program, environment, bowerbird: Some(bowerbird), ports, cookie, _others: others };
+        let bowerbird = Some(bowerbird);
+        let lab = Self { folder, program, environment, bowerbird, ports, cookie, pair, _others: others };
         lab.check()?;
         Ok(lab)
     }
@@ -62,7 +108,8 @@ impl Lab {
     /// Where load for this target goes.
     pub(super) fn url(&self, target: Target) -> String {
         let (port, path) = match target {
-            Target::Session => (self.ports.bowerbird, "/api/auth/session"),
+            Target::Session => (self.ports.bowerbird, SESSION),
+            Target::SessionOnPostgres => (self.pair.as_ref().map_or(0, |pair| pair.port), SESSION),
             Target::Proxied => (self.ports.bowerbird, CALL),
             Target::Nginx => (self.ports.nginx, CALL),
             Target::Upstream => (self.ports.upstream, CALL),
@@ -75,6 +122,7 @@ impl Lab {
     pub(super) fn headers(&self, target: Target) -> Vec<String> {
         match target {
             Target::Session | Target::Proxied => vec![format!("Cookie: {}", self.cookie)],
+            Target::SessionOnPostgres => self.pair.iter().map(|pair| format!("Cookie: {}", pair.cookie)).collect(),
             Target::Nginx | Target::Upstream | Target::EmptyRoute => Vec::new(),
         }
     }
@@ -117,6 +165,10 @@ impl Lab {
             if matches!(target, Target::Upstream | Target::Nginx | Target::Proxied) {
                 bodies.push(answer.body);
             }
+        }
+        if let Some(pair) = &self.pair {
+            let answer = http::get(&self.url(Target::SessionOnPostgres), &[("Cookie", &pair.cookie)])?;
+            ensure!(answer.status == 200, "the instance on PostgreSQL answered {}: {}", answer.status, answer.body);
         }
         ensure!(bodies.windows(2).all(|two| two[0] == two[1]), "a proxy changed the answer: {bodies:?}");
         Ok(())

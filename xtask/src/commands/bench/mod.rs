@@ -72,11 +72,15 @@ pub(crate) fn run(ui: &Ui, workspace: &Workspace, arguments: &Arguments) -> Resu
     build(ui, workspace, &["--package", "xtask", "--features", "reference"])?;
 
     let figures = Figures::new(workspace)?;
-    if cases.iter().any(|case| case.measure.is_long()) {
+    if cases.iter().any(|case| case.measure.needs_figures()) {
         build(ui, workspace, &["--package", "bowerbird-testkit", "--example", "figures"])?;
     }
 
-    let mut lab = Lab::open(ui, workspace, &testnet, program)?;
+    let pair = cases.iter().any(|case| case.measure.needs_postgres());
+    if pair {
+        tools::ensure(ui, &[tools::STORES])?;
+    }
+    let mut lab = Lab::open(ui, workspace, &testnet, program, pair)?;
     let effort = if arguments.short { Effort::SHORT } else { Effort::LONG };
     let mut report = Report::new(arguments.short, arguments.judgement);
     for case in cases {

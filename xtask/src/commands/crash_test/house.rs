@@ -2,9 +2,9 @@
 
 use super::dice::Dice;
 use super::ledger::Ledger;
-use super::postgres::Postgres;
 use crate::commands::sandbox;
 use crate::exec::{self, Server};
+use crate::postgres::Postgres;
 use crate::testnet::{Network, Testnet};
 use crate::{http, ports};
 use anyhow::{Context, Result, ensure};
