@@ -16,7 +16,10 @@ const CACHED: u64 = 100_000;
 
 /// Opens and makes seals. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Seals {
+pub(crate) struct Seals(Arc<Shared>);
+
+/// Cloned for every request, so as one piece.
+struct Shared {
     site: Site,
     cache: SealCache,
     clock: Arc<dyn Clock>,
@@ -33,19 +36,19 @@ pub(crate) struct FreshSeal {
 
 impl Seals {
     pub(crate) fn new(site: Site, ring: SealRing, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
-        Self { site, cache: SealCache::new(Arc::new(ring), CACHED), clock, entropy }
+        Self(Arc::new(Shared { site, cache: SealCache::new(Arc::new(ring), CACHED), clock, entropy }))
     }
 
     /// The device session that a seal names; None for anything that is not a good seal, whatever is wrong with it.
     pub(crate) fn open(&self, text: &[u8]) -> Option<DeviceSessionId> {
         let text = std::str::from_utf8(text).ok()?;
-        let opened = self.cache.open_cached(text, self.clock.now()).ok()?;
+        let opened = self.0.cache.open_cached(text, self.0.clock.now()).ok()?;
         Some(opened.payload.sid.clone())
     }
 
     /// Seals a device session anew, for its whole life from now.
     pub(crate) fn renew(&self, session: &DeviceSession, account: &Account) -> FreshSeal {
-        let now = self.clock.now();
+        let now = self.0.clock.now();
         let expires_at = self.end_of(account, now);
         let payload = SealPayload {
             did: account.did.clone(),
@@ -55,15 +58,15 @@ impl Seals {
         };
         let left = expires_at.millis_since(now).max(1000);
         let ttl = Duration::from_millis(u64::try_from(left).unwrap_or(1000));
-        let seal = self.cache.ring().seal(&payload, ttl, now, self.entropy.as_ref());
+        let seal = self.0.cache.ring().seal(&payload, ttl, now, self.0.entropy.as_ref());
         FreshSeal { seal, expires_at, max_age: left / 1000 }
     }
 
     /// When a session ends that is used now. Never later than the grant of its active account (DECISIONS 15), as long
     /// as there is one: a session whose grant is over stays for the repair.
     fn end_of(&self, account: &Account, now: Timestamp) -> Timestamp {
-        let rolling = now.plus_seconds(self.site.session_ttl);
-        let grant_ends = account.last_login_at.plus_seconds(self.site.session_cap);
+        let rolling = now.plus_seconds(self.0.site.session_ttl);
+        let grant_ends = account.last_login_at.plus_seconds(self.0.site.session_cap);
         if grant_ends > now { rolling.min(grant_ends) } else { rolling }
     }
 }

@@ -1,7 +1,7 @@
 //! The style sheet, under a name that changes with its content, and the icon.
 
-use axum::extract::OriginalUri;
 use axum::response::{IntoResponse, Response};
+use http::Uri;
 use http::header::CONTENT_TYPE;
 
 use super::cacheable;
@@ -14,7 +14,7 @@ use crate::pages;
     params(("file" = String, Path, description = "The name that the pages link")),
     responses((status = 200, description = "CSS"), (status = 404, description = "An older or unknown name"))
 )]
-pub(crate) async fn css(OriginalUri(uri): OriginalUri) -> Result<Response, ApiError> {
+pub(crate) async fn css(uri: Uri) -> Result<Response, ApiError> {
     if uri.path() != pages::css_path() {
         return Err(ApiError::not_found());
     }
