@@ -81,6 +81,7 @@ async fn put_together(
         instance: instance(),
         version: env!("CARGO_PKG_VERSION"),
         webhooks,
+        counts: settings.admin_listen.is_some(),
     };
     let hub_ports = HubPorts {
         stores: stores.clone(),

@@ -28,6 +28,8 @@ pub struct HubConfig {
     pub version: &'static str,
     /// Where webhooks go.
     pub webhooks: WebhookConfig,
+    /// Whether somebody reads the metrics: only then is it worth a walk over every credential.
+    pub counts: bool,
 }
 
 /// What a hub works with.
@@ -74,6 +76,7 @@ impl EventHub {
             metrics: metrics.clone(),
             streams: streams.clone(),
             ports,
+            counts: config.counts,
         };
         (Self(Arc::new(Inner { queue, pending, metrics, streams })), teller)
     }

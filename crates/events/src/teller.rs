@@ -59,6 +59,7 @@ pub struct Teller {
     pub(crate) metrics: Metrics,
     pub(crate) streams: EventStreams,
     pub(crate) ports: HubPorts,
+    pub(crate) counts: bool,
 }
 
 /// What telling needs, without the queue; so that the watch over the installation can tell as well.
@@ -69,17 +70,18 @@ pub(crate) struct Voice {
     pub(crate) metrics: Metrics,
     pub(crate) streams: EventStreams,
     pub(crate) ports: HubPorts,
+    pub(crate) counts: bool,
     outgoing: mpsc::Sender<AccountNotice>,
 }
 
 impl Teller {
     /// Tells what the hub hears, sends webhooks, watches the vault and counts; never returns.
     pub async fn run(self, vault: Vault) {
-        let Self { mut events, pending, origin, instance, webhooks, metrics, streams, ports } = self;
+        let Self { mut events, pending, origin, instance, webhooks, metrics, streams, ports, counts } = self;
         let (outgoing, mut notices) = mpsc::channel(OUTGOING);
         let changes = Arc::clone(&ports.changes);
         let sending = webhooks.clone();
-        let voice = Voice { origin, instance, webhooks, metrics, streams, ports, outgoing };
+        let voice = Voice { origin, instance, webhooks, metrics, streams, ports, counts, outgoing };
         let telling = async {
             while let Some(event) = events.recv().await {
                 voice.tell_event(event).await;

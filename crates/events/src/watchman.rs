@@ -85,7 +85,7 @@ impl Voice {
     pub(crate) async fn count(&self) {
         loop {
             let began = self.ports.clock.monotonic();
-            self.count_once().await;
+            self.look_at_the_stores().await;
             if let Err(error) = self.tell_untold().await {
                 tracing::warn!(error = &error as &dyn std::error::Error, "whether everything was told is not known");
             }
@@ -110,16 +110,17 @@ impl Voice {
         }
     }
 
-    async fn count_once(&self) {
+    async fn look_at_the_stores(&self) {
         let stores = &self.ports.stores;
         let now = self.ports.clock.now();
         let counted = async {
-            let census = stores.alerts.census(now).await?;
-            let by_key = stores.credentials.count_by_client_key().await?;
             stores.alerts.purge(now.plus_seconds(-WEBHOOK_LIFE_SECONDS)).await?;
-            let waiting = stores.alerts.waiting(u32::MAX).await?;
-            self.metrics.set_census(now, &census, &by_key);
-            self.metrics.set_waiting(waiting);
+            if self.counts {
+                let census = stores.alerts.census(now).await?;
+                let by_key = stores.credentials.count_by_client_key().await?;
+                self.metrics.set_census(now, &census, &by_key);
+                self.metrics.set_waiting(stores.alerts.waiting(u32::MAX).await?);
+            }
             Ok::<(), StoreError>(())
         };
         if let Err(error) = counted.await {

@@ -249,6 +249,7 @@ impl House {
                 secrets: vec![WebhookSecret::parse(&WebhookSecret::generate(&KEY)).unwrap()],
                 types: self.types.iter().map(|&kind| kind.to_owned()).collect(),
             },
+            counts: true,
         };
         let ports = HubPorts {
             stores: self.stores.clone(),

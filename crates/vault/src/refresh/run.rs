@@ -296,12 +296,7 @@ impl Run<'_> {
     /// Before a token is sent once more. Our intent is written, so that nobody else starts; a commit needs the generation
     /// only, so that whoever holds the successor still gets in: from the spill of a process that died, or by itself.
     async fn wait_for_a_late_holder(&self, record: &CredentialRecord, grant: &OpenedGrant) -> Step<()> {
-        if let Err(error) = self.vault.take_over().await {
-            // Whatever is in there is out of reach; without a way on, the credential would stay in doubt for good.
-            let error = &error as &dyn std::error::Error;
-            tracing::warn!(connection = %self.connection, error, "the spill could not be looked at");
-        }
-        self.read().await?;
+        self.look_for_the_answer().await?;
         let spent = self.probe(record, grant).await == AccessProbe::Refused;
         tokio::time::sleep(LATE_HOLDER_GRACE).await;
         self.read().await?;
@@ -309,7 +304,18 @@ impl Run<'_> {
             tokio::time::sleep(Duration::from_secs(1)).await;
             self.read().await?;
         }
-        Ok(())
+        // The late holder may have died meanwhile, and its spill is ours to read only since then.
+        self.look_for_the_answer().await
+    }
+
+    /// Looks into the spill of processes that died, and at the row.
+    async fn look_for_the_answer(&self) -> Step<()> {
+        if let Err(error) = self.vault.take_over().await {
+            // Whatever is in there is out of reach; without a way on, the credential would stay in doubt for good.
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(connection = %self.connection, error, "the spill could not be looked at");
+        }
+        self.read().await.map(drop)
     }
 
     /// Whether the earlier refresh happened, as far as the old access token tells.
