@@ -14,6 +14,7 @@ use url::Host;
 
 use crate::body::OutgoingBody;
 use crate::dial::dial;
+use crate::early_answer::EarlyAnswer;
 use crate::limits::{HEAD_BYTES, Limits};
 use crate::origin::Origin;
 use crate::pool::{Http1, Sender};
@@ -97,7 +98,8 @@ impl Connector {
     where
         I: Read + Write + Unpin + Send + 'static,
     {
-        let (sender, connection) = self.http1.handshake::<_, OutgoingBody>(io).await.map_err(handshake_failed)?;
+        let (sender, connection) =
+            self.http1.handshake::<_, OutgoingBody>(EarlyAnswer::new(io)).await.map_err(handshake_failed)?;
         let driver = async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "an HTTP/1.1 connection broke");

@@ -23,6 +23,7 @@ mod clock;
 mod config;
 mod connector;
 mod dial;
+mod early_answer;
 mod entropy;
 mod limits;
 mod origin;

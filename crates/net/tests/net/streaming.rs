@@ -173,3 +173,21 @@ async fn an_early_answer_reaches_the_caller_before_the_upload_ends() {
     assert_eq!(client.stream(request).await.unwrap().status(), 413);
     assert!(start.elapsed() < Duration::from_secs(1));
 }
+
+/// What a server does that does not want a large body: it says so, and closes with the rest of the body unread, which its
+/// system turns into a reset. The answer was there before that.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_came_before_a_reset_is_read() {
+    let server = Server::start(|mut peer, _| async move {
+        peer.request().await;
+        peer.write("HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await;
+    })
+    .await;
+    let client = Setup::new().allow(server.address).client();
+    for round in 0..200 {
+        let chunks = stream::iter(0..1000).map(|_| Ok::<_, Infallible>(Frame::data(Bytes::from_static(&[0; 8192]))));
+        let body = FramesBody::new(chunks).map_err(|never| match never {}).boxed_unsync();
+        let answer = client.stream(Request::post(server.url("/")).body(body).unwrap()).await;
+        assert_eq!(answer.unwrap_or_else(|error| panic!("round {round}: {error:?}")).status(), 413);
+    }
+}
