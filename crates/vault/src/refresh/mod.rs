@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `single_flight.rs` | at most one refresh per connection in this process, on a task that no caller can cancel |
 //! | `run.rs` | the steps of one refresh, in the order that makes a crash at any of them harmless or visible |
+//! | `late_holder.rs` | before a token is sent once more: whether its successor is there after all |
 //! | `persist.rs` | writing the answer down before anybody looks at it, for as long as that takes |
 //! | `schedule.rs` | when a credential is due again |
 //! | `postponed.rs` | what failed a moment ago, before anything was written into the row |
@@ -14,6 +15,7 @@
 //! The store's row is the arbiter between processes: the intent, the lease, the generation and the schedule are in it.
 
 mod issuers;
+mod late_holder;
 mod persist;
 mod postponed;
 mod recover;

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bowerbird_core::ports::{
-    AccessProbe, AccountEventKind, BegunRefresh, BoxError, Cas, LeaseRequest, PreparedRefresh, RefreshOutcome,
-    RefreshRefusal, RefreshResult, StoreError,
+    AccountEventKind, BegunRefresh, BoxError, Cas, LeaseRequest, PreparedRefresh, RefreshOutcome, RefreshRefusal,
+    RefreshResult, StoreError,
 };
 use bowerbird_core::refresh::{LEASE_SECONDS, RefreshDecision, after_doubt, after_failure, decide, pause_until};
 use bowerbird_core::{
@@ -34,15 +34,6 @@ const ATTEMPTS: usize = 2;
 const LEASE_RESERVE_SECONDS: u64 = 75;
 /// Everything before the intent may take this long.
 const PREPARATION_SECONDS: u64 = 30;
-/// Before a token is sent once more after an unknown outcome, whoever sent it first gets a last chance to store its
-/// successor: longer than the interval at which that one tries (see `persist.rs`). After an outage of the database
-/// both of them come back at once.
-const LATE_HOLDER_GRACE: Duration = Duration::from_secs(2);
-/// So many seconds more, with a look at the row after each, when the server says that the token was spent: then there is
-/// a successor, and somebody may have it. The fence allows 45 s after the intent.
-const SPENT_TOKEN_LOOKS: usize = 28;
-/// Asking with the old access token may take this long.
-const PROBE_TAKES: Duration = Duration::from_secs(10);
 /// A change of state that the store refuses is tried this often. Losing it is harmless: the intent stays in the row,
 /// and whoever comes after the quiet time goes on from there.
 const STATE_ATTEMPTS: u32 = 4;
@@ -50,7 +41,7 @@ const STATE_ATTEMPTS: u32 = 4;
 const QUOTED_BYTES: usize = 12;
 
 /// Ends the run early.
-type Step<T> = Result<T, FlightEnd>;
+pub(super) type Step<T> = Result<T, FlightEnd>;
 
 /// Refreshes the credential of a connection if its row still has the generation that the caller saw.
 pub(super) async fn refresh(
@@ -217,7 +208,7 @@ impl Run<'_> {
     }
 
     /// Reads the row anew: since the caller looked, another instance or a login may have written.
-    async fn read(&self) -> Step<CredentialRecord> {
+    pub(super) async fn read(&self) -> Step<CredentialRecord> {
         let record = self.vault.0.credentials.find(self.connection).await.map_err(later)?.ok_or(FlightEnd::Gone)?;
         if record.generation == self.seen { Ok(record) } else { Err(FlightEnd::Changed) }
     }
@@ -291,46 +282,6 @@ impl Run<'_> {
             CredentialState::Ok | CredentialState::NeedsReauth(_) => (CredentialState::Ok, false),
         };
         Ok(Intent { at, begun, restore, recovering, schedule: before.schedule })
-    }
-
-    /// Before a token is sent once more. Our intent is written, so that nobody else starts; a commit needs the generation
-    /// only, so that whoever holds the successor still gets in: from the spill of a process that died, or by itself.
-    async fn wait_for_a_late_holder(&self, record: &CredentialRecord, grant: &OpenedGrant) -> Step<()> {
-        self.look_for_the_answer().await?;
-        let spent = self.probe(record, grant).await == AccessProbe::Refused;
-        tokio::time::sleep(LATE_HOLDER_GRACE).await;
-        self.read().await?;
-        for _ in 0..if spent { SPENT_TOKEN_LOOKS } else { 0 } {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            self.read().await?;
-        }
-        // The late holder may have died meanwhile, and its spill is ours to read only since then.
-        self.look_for_the_answer().await
-    }
-
-    /// Looks into the spill of processes that died, and at the row.
-    async fn look_for_the_answer(&self) -> Step<()> {
-        if let Err(error) = self.vault.take_over().await {
-            // Whatever is in there is out of reach; without a way on, the credential would stay in doubt for good.
-            let error = &error as &dyn std::error::Error;
-            tracing::warn!(connection = %self.connection, error, "the spill could not be looked at");
-        }
-        self.read().await.map(drop)
-    }
-
-    /// Whether the earlier refresh happened, as far as the old access token tells.
-    async fn probe(&self, record: &CredentialRecord, grant: &OpenedGrant) -> AccessProbe {
-        // One that has ended is refused in any case.
-        if record.tokens.access_expires_at <= self.now().plus_millis(duration_millis(PROBE_TAKES)) {
-            return AccessProbe::Silent;
-        }
-        let asked = self.vault.0.refresher.probe(grant.facts(), grant.access_token.clone());
-        let probe = tokio::time::timeout(PROBE_TAKES, asked).await.unwrap_or(AccessProbe::Silent);
-        if probe != AccessProbe::Silent {
-            tracing::info!(connection = %self.connection, probe = probe.name(), "the old access token was tried before the refresh token is sent again");
-        }
-        self.vault.0.surroundings.observer.probed(probe);
-        probe
     }
 
     /// Step 2: by the monotonic clock, since the wall clock may have been moved.
@@ -492,7 +443,7 @@ fn quotes(words: &str, token: &Secret) -> bool {
     }
 }
 
-fn duration_millis(duration: Duration) -> i64 {
+pub(super) fn duration_millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
