@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use crate::metrics::Metrics;
 use crate::report::Report;
 use crate::streams::EventStreams;
-use crate::teller::Teller;
+use crate::teller::{Teller, Voice};
 use crate::webhooks::{WebhookConfig, Webhooks};
 
 /// Events that wait to be told. More are dropped, and counted.
@@ -67,9 +67,7 @@ impl EventHub {
         let elsewhere = Elsewhere { streams: streams.clone(), origin: config.origin.clone() };
         ports.changes.listen(Arc::new(elsewhere));
         let webhooks = Webhooks::new(config.webhooks, &ports, metrics.clone());
-        let teller = Teller {
-            events,
-            pending: Arc::clone(&pending),
+        let voice = |outgoing| Voice {
             origin: config.origin,
             instance: config.instance,
             webhooks,
@@ -77,7 +75,9 @@ impl EventHub {
             streams: streams.clone(),
             ports,
             counts: config.counts,
+            outgoing,
         };
+        let teller = Teller::new(events, Arc::clone(&pending), voice);
         (Self(Arc::new(Inner { queue, pending, metrics, streams })), teller)
     }
 

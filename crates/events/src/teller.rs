@@ -51,18 +51,13 @@ pub(crate) enum Recorded {
 
 /// The one who tells. Run it for as long as the vault works.
 pub struct Teller {
-    pub(crate) events: mpsc::Receiver<AccountEvent>,
-    pub(crate) pending: Arc<AtomicUsize>,
-    pub(crate) origin: String,
-    pub(crate) instance: String,
-    pub(crate) webhooks: Webhooks,
-    pub(crate) metrics: Metrics,
-    pub(crate) streams: EventStreams,
-    pub(crate) ports: HubPorts,
-    pub(crate) counts: bool,
+    events: mpsc::Receiver<AccountEvent>,
+    pending: Arc<AtomicUsize>,
+    notices: mpsc::Receiver<AccountNotice>,
+    voice: Voice,
 }
 
-/// What telling needs, without the queue; so that the watch over the installation can tell as well.
+/// What telling needs, without the queues; so that the watch over the installation can tell as well.
 pub(crate) struct Voice {
     pub(crate) origin: String,
     pub(crate) instance: String,
@@ -71,17 +66,24 @@ pub(crate) struct Voice {
     pub(crate) streams: EventStreams,
     pub(crate) ports: HubPorts,
     pub(crate) counts: bool,
-    outgoing: mpsc::Sender<AccountNotice>,
+    /// For other instances.
+    pub(crate) outgoing: mpsc::Sender<AccountNotice>,
 }
 
 impl Teller {
+    /// Tells by a voice what comes from the queue. `voice` makes one for the notices that are to be passed on.
+    pub(crate) fn new(
+        events: mpsc::Receiver<AccountEvent>,
+        pending: Arc<AtomicUsize>,
+        voice: impl FnOnce(mpsc::Sender<AccountNotice>) -> Voice,
+    ) -> Self {
+        let (outgoing, notices) = mpsc::channel(OUTGOING);
+        Self { events, pending, notices, voice: voice(outgoing) }
+    }
+
     /// Tells what the hub hears, sends webhooks, watches the vault and counts; never returns.
     pub async fn run(self, vault: Vault) {
-        let Self { mut events, pending, origin, instance, webhooks, metrics, streams, ports, counts } = self;
-        let (outgoing, mut notices) = mpsc::channel(OUTGOING);
-        let changes = Arc::clone(&ports.changes);
-        let sending = webhooks.clone();
-        let voice = Voice { origin, instance, webhooks, metrics, streams, ports, counts, outgoing };
+        let Self { mut events, pending, mut notices, voice } = self;
         let telling = async {
             while let Some(event) = events.recv().await {
                 voice.tell_event(event).await;
@@ -90,10 +92,10 @@ impl Teller {
         };
         let passing_on = async {
             while let Some(notice) = notices.recv().await {
-                changes.publish(Change::Notice(notice)).await;
+                voice.ports.changes.publish(Change::Notice(notice)).await;
             }
         };
-        tokio::join!(telling, passing_on, sending.run(), voice.watch(&vault), voice.count());
+        tokio::join!(telling, passing_on, voice.webhooks.run(), voice.watch(&vault), voice.count());
     }
 }
 

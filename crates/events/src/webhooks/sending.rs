@@ -35,7 +35,7 @@ enum Attempt {
 
 impl Webhooks {
     /// Sends what is stored, for ever.
-    pub(crate) async fn run(self) {
+    pub(crate) async fn run(&self) {
         futures_util::future::join_all(self.0.endpoints.iter().map(|endpoint| self.serve(endpoint))).await;
     }
 
