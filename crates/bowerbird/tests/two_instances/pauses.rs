@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bowerbird_testkit::fault::{Misbehave, endpoint};
 
-use crate::support::{Pair, SESSION, until};
+use crate::support::{Pair, SESSION, assert_sound, until};
 
 const AGE_THE_LEASES: &str = "UPDATE credentials SET lease_until = lease_until - 200000, intent_at = intent_at - 200000, \
                               before_lease_until = before_lease_until - 200000, \
@@ -95,5 +95,5 @@ async fn an_instance_that_stood_still_before_it_sent_does_not_send_any_more() {
     assert_eq!(pair.call(1, &seal).await.status, 200);
     assert_eq!(pair.token_calls(), 2);
     assert_eq!(pair.row(), "ok|3");
-    pair.assert_sound();
+    assert_sound(&pair.network, &pair.instances);
 }

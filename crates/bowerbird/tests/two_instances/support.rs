@@ -113,16 +113,16 @@ impl Pair {
         assert_eq!((sent.len(), tokens.len()), (count, count), "one token request each");
         let odd: Vec<_> = sent.iter().filter(|sent| sent.verdict != Verdict::Accepted).collect();
         assert!(odd.is_empty(), "{odd:?}");
-        self.assert_sound();
+        assert_sound(&self.network, &self.instances);
     }
+}
 
-    /// Nobody heard what they must not, no spent token was shown, and nothing panicked.
-    pub(crate) fn assert_sound(&self) {
-        self.network.assert_clean();
-        for instance in &self.instances {
-            let log = instance.stderr().text();
-            assert!(!log.contains("panicked"), "{log}");
-        }
+/// Nobody heard what they must not, no spent token was shown, and nothing panicked.
+pub(crate) fn assert_sound(network: &FaultNetwork, instances: &[BowerbirdProcess]) {
+    network.assert_clean();
+    for instance in instances {
+        let log = instance.stderr().text();
+        assert!(!log.contains("panicked"), "{log}");
     }
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use bowerbird_core::AccountId;
 use bowerbird_core::ports::{BucketVerdict, Change, RateBuckets as _, SharedCache as _};
 use bowerbird_core::testing::SeededEntropy;
+use bowerbird_testkit::databases::RedisServer;
 
-use crate::server::Server;
 use crate::{LONG, MINUTE, is_heard, listening, tier_at};
 
 #[tokio::test]
@@ -17,9 +17,9 @@ async fn a_cluster_is_one_tier() {
     for number in 0..3 {
         let file = folder.path().join(format!("nodes-{number}.conf"));
         let options = ["--cluster-enabled", "yes", "--cluster-config-file", file.to_str().unwrap()];
-        nodes.push(Server::start(&options).await);
+        nodes.push(RedisServer::start_with(&options).await);
     }
-    let places: Vec<String> = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();
+    let places: Vec<String> = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port())).collect();
     let create = Command::new("redis-cli").args(["--cluster", "create"]).args(&places).arg("--cluster-yes").output();
     let create = create.unwrap();
     assert!(create.status.success(), "{}", String::from_utf8_lossy(&create.stdout));
@@ -39,7 +39,7 @@ async fn a_cluster_is_one_tier() {
         assert_eq!(tier.take(&key, 1, MINUTE).await, BucketVerdict::Taken);
         assert!(matches!(tier.take(&key, 1, MINUTE).await, BucketVerdict::Wait(_)));
     }
-    let used = nodes.iter().filter(|node| !node.command(&["--scan"]).trim().is_empty()).count();
+    let used = nodes.iter().filter(|node| !node.command(&["--scan"]).is_empty()).count();
     assert_eq!(used, 3, "the keys are spread");
     let mut heard = listening(&tier);
     is_heard(&tier, &Change::Account(AccountId::random(&SeededEntropy::new(4))), &mut heard).await;

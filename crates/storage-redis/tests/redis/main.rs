@@ -1,8 +1,7 @@
 //! The tier on a real redis-server: what it promises while all is well, and that nobody waits for it when it is not.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod cluster;
-mod server;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,9 +12,8 @@ use bowerbird_core::ports::{
 use bowerbird_core::testing::{SeededEntropy, TestClock};
 use bowerbird_core::{AccountId, ConnectionId};
 use bowerbird_storage_redis::RedisTier;
+use bowerbird_testkit::databases::RedisServer;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-
-use self::server::Server;
 
 pub(crate) const MINUTE: Duration = Duration::from_mins(1);
 /// Far more than anything here takes; a test that waits so long has failed.
@@ -63,7 +61,7 @@ pub(crate) async fn is_heard(from: &RedisTier, change: &Change, heard: &mut Unbo
 
 #[tokio::test]
 async fn what_is_put_is_found_until_it_expires_or_is_removed() {
-    let server = Server::start(&[]).await;
+    let server = RedisServer::start().await;
     let (tier, other) = (tier_at(&server.url()), tier_at(&server.url()));
     assert_eq!(tier.get("device:1").await, None);
     tier.put("device:1", &[0, 255, 10], MINUTE).await;
@@ -79,7 +77,7 @@ async fn what_is_put_is_found_until_it_expires_or_is_removed() {
 
 #[tokio::test]
 async fn installations_do_not_see_each_other() {
-    let server = Server::start(&[]).await;
+    let server = RedisServer::start().await;
     let one = tier_at(&server.url());
     let two = RedisTier::open(&server.url(), "cluster-b", None, Arc::new(TestClock::new())).unwrap();
     one.put("key", b"one", MINUTE).await;
@@ -92,7 +90,7 @@ async fn installations_do_not_see_each_other() {
 
 #[tokio::test]
 async fn a_bucket_is_shared_and_gives_no_more_than_it_holds() {
-    let server = Server::start(&[]).await;
+    let server = RedisServer::start().await;
     let tiers = [tier_at(&server.url()), tier_at(&server.url())];
     let (mut taken, mut waits) = (0, Vec::new());
     for turn in 0..40 {
@@ -109,7 +107,7 @@ async fn a_bucket_is_shared_and_gives_no_more_than_it_holds() {
 
 #[tokio::test]
 async fn a_bucket_fills_up_again() {
-    let server = Server::start(&[]).await;
+    let server = RedisServer::start().await;
     let tier = tier_at(&server.url());
     assert_eq!(tier.take("b", 1, Duration::from_millis(50)).await, BucketVerdict::Taken);
     tokio::time::sleep(Duration::from_millis(80)).await;
@@ -118,7 +116,7 @@ async fn a_bucket_fills_up_again() {
 
 #[tokio::test]
 async fn a_change_reaches_every_instance() {
-    let server = Server::start(&[]).await;
+    let server = RedisServer::start().await;
     let (one, two) = (tier_at(&server.url()), tier_at(&server.url()));
     let mut heard = listening(&two);
     let entropy = SeededEntropy::new(1);
@@ -131,7 +129,7 @@ async fn a_change_reaches_every_instance() {
 
 #[tokio::test]
 async fn a_lost_server_is_a_miss_and_comes_back_by_itself() {
-    let mut server = Server::start(&[]).await;
+    let mut server = RedisServer::start().await;
     let clock = Arc::new(TestClock::new());
     let tier = RedisTier::open(&server.url(), "cluster-a", None, Arc::clone(&clock) as _).unwrap();
     let mut heard = listening(&tier);
@@ -149,7 +147,7 @@ async fn a_lost_server_is_a_miss_and_comes_back_by_itself() {
     };
     tokio::time::timeout(LONG, gone).await.expect("nobody waits for a server that is gone");
 
-    server.start_again().await;
+    server.restart().await;
     let back = async {
         loop {
             clock.advance(Duration::from_secs(2));
@@ -167,7 +165,7 @@ async fn a_lost_server_is_a_miss_and_comes_back_by_itself() {
 
 #[tokio::test]
 async fn a_server_that_hangs_costs_a_moment_and_then_nothing() {
-    let server = Server::start(&[]).await;
+    let server = RedisServer::start().await;
     let clock = Arc::new(TestClock::new());
     let tier = RedisTier::open(&server.url(), "cluster-a", None, Arc::clone(&clock) as _).unwrap();
     tier.put("key", b"value", MINUTE).await;
@@ -183,7 +181,7 @@ async fn a_server_that_hangs_costs_a_moment_and_then_nothing() {
 
 #[tokio::test]
 async fn everything_may_be_flushed_at_any_moment() {
-    let server = Server::start(&[]).await;
+    let server = RedisServer::start().await;
     let tier = tier_at(&server.url());
     tier.put("key", b"value", MINUTE).await;
     assert_eq!(tier.take("b", 1, MINUTE).await, BucketVerdict::Taken);
@@ -194,8 +192,8 @@ async fn everything_may_be_flushed_at_any_moment() {
 
 #[tokio::test]
 async fn a_password_is_given_and_a_wrong_one_is_a_miss() {
-    let server = Server::start(&["--requirepass", "right-canary"]).await;
-    let at = |password: &str| format!("redis://:{password}@127.0.0.1:{}", server.port);
+    let server = RedisServer::start_with(&["--requirepass", "right-canary"]).await;
+    let at = |password: &str| format!("redis://:{password}@127.0.0.1:{}", server.port());
     let right = tier_at(&at("right-canary"));
     right.check().await.unwrap();
     right.put("key", b"value", MINUTE).await;
@@ -210,8 +208,12 @@ async fn a_password_is_given_and_a_wrong_one_is_a_miss() {
 async fn tls_is_spoken_and_checked() {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let certificate = made.cert.pem();
-    let server = Server::with_tls(&certificate, &made.signing_key.serialize_pem()).await;
-    let url = format!("rediss://localhost:{}", server.port);
+    let folder = tempfile::tempdir().unwrap();
+    let (certificate_file, key_file) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    std::fs::write(&certificate_file, &certificate).unwrap();
+    std::fs::write(&key_file, made.signing_key.serialize_pem()).unwrap();
+    let server = RedisServer::start_tls(&certificate_file, &key_file).await;
+    let url = format!("rediss://localhost:{}", server.port());
     let open = |roots: Option<&[u8]>| RedisTier::open(&url, "cluster-a", roots, Arc::new(TestClock::new())).unwrap();
     let trusting = open(Some(certificate.as_bytes()));
     trusting.put("key", b"value", MINUTE).await;

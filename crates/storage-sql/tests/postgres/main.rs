@@ -1,6 +1,6 @@
 //! The stores in a real PostgreSQL keep the contract of the ports. Runs on `BOWERBIRD_TEST_POSTGRES_URL` (in schemas of
 //! its own, dropped at the end), else on a private server when PostgreSQL is installed, else says that it is skipped.
-#![expect(clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "tests")]
+#![expect(clippy::expect_used, reason = "tests")]
 
 mod database_clock;
 mod device_log;

@@ -2,8 +2,9 @@
 
 mod postgres;
 mod redis;
+mod redis_protocol;
 
-pub use postgres::PostgresServer;
+pub use postgres::{PostgresServer, TableLock};
 pub use redis::RedisServer;
 
 /// Whether a missing program is a failure and not a reason to leave a test out.

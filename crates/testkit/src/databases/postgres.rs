@@ -1,8 +1,9 @@
 //! A PostgreSQL server of one test, on a socket in a folder of its own.
 
+use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -19,6 +20,12 @@ pub struct PostgresServer {
     child: ChildProcess,
     programs: PathBuf,
     folder: TempDir,
+}
+
+/// A lock on tables, held by somebody else until it is dropped.
+#[derive(Debug)]
+pub struct TableLock {
+    session: Child,
 }
 
 impl PostgresServer {
@@ -76,6 +83,32 @@ impl PostgresServer {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
+    /// Everything in it, as a dump for a backup.
+    pub fn dump(&self) -> Vec<u8> {
+        let output = self.client("pg_dump").output().expect("pg_dump runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    }
+
+    /// Keeps everybody else from so much as reading these tables.
+    pub async fn lock(&self, tables: &str) -> TableLock {
+        let mut psql = self.client("psql");
+        psql.arg("-q").stdin(Stdio::piped()).stdout(Stdio::null());
+        let mut lock = TableLock { session: psql.spawn().expect("psql runs") };
+        let stdin = lock.session.stdin.as_mut().expect("piped");
+        let script = format!("BEGIN; LOCK TABLE {tables} IN ACCESS EXCLUSIVE MODE;\n");
+        stdin.write_all(script.as_bytes()).expect("psql reads");
+        let held = "SELECT count(*) FROM pg_locks \
+                    WHERE mode = 'AccessExclusiveLock' AND granted AND locktype = 'relation'";
+        for _ in 0..200 {
+            if self.sql(held) != "0" {
+                return lock;
+            }
+            thread_sleep(Duration::from_millis(20)).await;
+        }
+        panic!("the tables {tables} could not be locked");
+    }
+
     fn client(&self, program: &str) -> Command {
         let mut command = Command::new(self.programs.join(program));
         command.arg("-h").arg(self.folder.path()).args(["-U", "postgres", "-d", "postgres"]);
@@ -105,6 +138,13 @@ impl Drop for PostgresServer {
             }
             std::thread::sleep(STEP);
         }
+    }
+}
+
+impl Drop for TableLock {
+    fn drop(&mut self) {
+        drop(self.session.kill());
+        drop(self.session.wait());
     }
 }
 

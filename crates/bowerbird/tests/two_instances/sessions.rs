@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use bowerbird_testkit::backing::RedisValue;
 use serde_json::json;
 
-use crate::support::{Installation, Must as _, alive_for, stopwatch};
+use crate::behind_one_name::{Installation, Must as _, alive_for, stopwatch};
 
 /// A sign-out must count everywhere within this.
 const BOUND: Duration = Duration::from_secs(1);
@@ -53,7 +52,7 @@ async fn a_cold_instance_answers_without_reading_a_row() {
     drop(lock);
 
     // The lock is what it seems: without copies the row is waited for.
-    assert_eq!(house.redis.command(&[b"FLUSHALL"]), RedisValue::Line("OK".to_owned()));
+    assert_eq!(house.redis.command(&["FLUSHALL"]), "OK");
     let colder = house.cold().await;
     let mut there = colder.visitor();
     there.jar = visitor.jar.clone();
@@ -87,7 +86,7 @@ async fn row_54_a_sign_out_counts_everywhere_within_a_second_whatever_redis_does
         }
         let copies = house.redis.everything();
         match case {
-            "flushed" => drop(house.redis.command(&[b"FLUSHALL"])),
+            "flushed" => assert_eq!(house.redis.command(&["FLUSHALL"]), "OK"),
             "killed" => house.redis.kill(),
             "frozen" => house.redis.freeze(),
             _ => {}
@@ -100,10 +99,10 @@ async fn row_54_a_sign_out_counts_everywhere_within_a_second_whatever_redis_does
             // As after a restart from an older file, or a put that came late: the copy of before is there again.
             "old copies back" => {
                 for (key, value) in &copies {
-                    house.redis.command(&[b"SET", key, value, b"PX", b"60000"]);
+                    house.redis.put(key, value);
                 }
             }
-            "restarted" => house.redis.start_again().await,
+            "restarted" => house.redis.restart().await,
             _ => {}
         }
         let alive = alive_for(&mut there, begun).await;
@@ -117,7 +116,7 @@ async fn row_54_a_sign_out_counts_everywhere_within_a_second_whatever_redis_does
             assert_eq!(colder.session().await.status, 401, "{case}");
         }
         match case {
-            "killed" => house.redis.start_again().await,
+            "killed" => house.redis.restart().await,
             "frozen" => house.redis.thaw(),
             _ => {}
         }

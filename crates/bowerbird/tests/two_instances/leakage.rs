@@ -6,7 +6,7 @@ use bowerbird_testkit::server::{BowerbirdProcess, ServerOptions};
 use bowerbird_testkit::sweep::Sweep;
 use serde_json::json;
 
-use crate::support::{Installation, Must as _};
+use crate::behind_one_name::{Installation, Must as _};
 
 /// What an instance says to anybody who asks. Whatever it tells of itself belongs here.
 const SAID: [&str; 7] =

@@ -1,12 +1,14 @@
-//! Two instances, what is behind them, and a person who is sent to either.
+//! Two instances behind a load balancer, with a public name, and a person who is sent to either.
 
 use std::time::{Duration, Instant};
 
 use bowerbird_testkit::actors::Visitor;
-use bowerbird_testkit::backing::{PostgresServer, RedisServer};
+use bowerbird_testkit::databases::{PostgresServer, RedisServer};
 use bowerbird_testkit::fault::FaultNetwork;
 use bowerbird_testkit::http_client::Answer;
 use bowerbird_testkit::server::{BowerbirdProcess, ServerOptions};
+
+use crate::support;
 
 /// The name under which the load balancer is reached.
 pub(crate) const NAME: &str = "https://bower.home.arpa";
@@ -21,13 +23,16 @@ pub(crate) struct Installation {
 }
 
 impl Installation {
-    /// Two instances with everything shared; None where PostgreSQL is not installed.
+    /// Two instances with everything shared; None where the databases are not installed.
     pub(crate) async fn open() -> Option<Self> {
         Self::with(|options| options).await
     }
 
     pub(crate) async fn with(configure: impl FnOnce(ServerOptions) -> ServerOptions) -> Option<Self> {
-        let postgres = PostgresServer::start().await?;
+        if !PostgresServer::available() || !RedisServer::available() {
+            return None;
+        }
+        let postgres = PostgresServer::start().await;
         let redis = RedisServer::start().await;
         let network = FaultNetwork::start().await;
         let options = ServerOptions::new(env!("CARGO_BIN_EXE_bowerbird"))
@@ -64,13 +69,9 @@ impl Installation {
         BowerbirdProcess::start(self.options.clone()).await
     }
 
-    /// Nothing panicked.
+    /// See [`support::assert_sound`].
     pub(crate) fn assert_sound(&self) {
-        for instance in &self.instances {
-            let log = instance.stderr().text();
-            assert!(!log.contains("panicked"), "{log}");
-        }
-        self.network.assert_clean();
+        support::assert_sound(&self.network, &self.instances);
     }
 }
 
