@@ -97,10 +97,7 @@ impl Engine {
     /// Reads rows.
     pub(crate) async fn rows(&self, statement: Statement) -> Result<Vec<Row>, StoreError> {
         match self {
-            Self::Sqlite(engine) => {
-                let mut connection = engine.reader().await?;
-                engine.note(Connection::Sqlite(&mut connection).rows(statement).await)
-            }
+            Self::Sqlite(engine) => engine.rows(statement).await,
             Self::Postgres(engine) => {
                 let mut connection = engine.connection().await?;
                 Connection::Postgres(&mut connection).rows(statement).await

@@ -3,6 +3,7 @@
 mod file;
 mod health;
 mod open;
+mod readers;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -12,26 +13,24 @@ use std::sync::Arc;
 
 use bowerbird_core::ports::StoreError;
 use futures_util::future::BoxFuture;
-use sqlx::pool::PoolConnection;
-use sqlx::sqlite::{Sqlite, SqlitePool, SqlitePoolOptions};
 use sqlx::{ConnectOptions as _, Connection as _};
 
 pub(crate) use self::file::{beside, folder_of, for_owner, make_folder};
 use self::health::Health;
+use self::readers::Readers;
 use self::writer::{Extent, Writer};
 use crate::engine::{Connection, Urgency};
 use crate::failure::{store_error, unavailable};
 use crate::open_error::OpenError;
-
-/// Readers beside the writer: each is a thread and a page cache, opened when first needed.
-const READERS: u32 = 3;
+use crate::row::Row;
+use crate::statement::Statement;
 
 /// An open SQLite file.
 #[derive(Debug)]
 pub(crate) struct SqliteEngine {
     path: PathBuf,
     writer: Writer,
-    readers: SqlitePool,
+    readers: Readers,
     health: Arc<Health>,
 }
 
@@ -41,18 +40,13 @@ impl SqliteEngine {
         let connection = open::open(path).await?;
         let health = Arc::new(Health::default());
         let writer = Writer::start(open::writer_options(path), connection, health.clone());
-        let readers = SqlitePoolOptions::new()
-            .max_connections(READERS)
-            .min_connections(0)
-            // The file does not go away like a server does.
-            .test_before_acquire(false)
-            .max_lifetime(None)
-            .connect_lazy_with(open::reader_options(path));
+        let readers = Readers::new(open::reader_options(path));
         Ok(Self { path: path.to_owned(), writer, readers, health })
     }
 
-    pub(crate) async fn reader(&self) -> Result<PoolConnection<Sqlite>, StoreError> {
-        self.readers.acquire().await.map_err(store_error)
+    /// Reads rows, beside the writer. Damage is most often met here.
+    pub(crate) async fn rows(&self, statement: Statement) -> Result<Vec<Row>, StoreError> {
+        self.health.note(self.readers.rows(statement).await)
     }
 
     /// Queues a job for the writer and waits for the commit that holds it.
@@ -73,11 +67,6 @@ impl SqliteEngine {
     {
         self.health.check()?;
         self.health.note(self.writer.write(urgency, Extent::OneStatement, job).await)
-    }
-
-    /// Looks at what a read gave: damage is most often met there.
-    pub(crate) fn note<T>(&self, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
-        self.health.note(outcome)
     }
 
     /// Writes a consistent copy into an empty file, on a connection of its own, so that readers are not kept waiting.

@@ -143,6 +143,52 @@ async fn readers_cannot_write() {
     assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
 }
 
+/// Opened, and none of them lent.
+fn idle_readers(engine: &Engine) -> usize {
+    let Engine::Sqlite(sqlite) = engine else { panic!("it is SQLite") };
+    sqlite.readers.idle.lock().len()
+}
+
+#[tokio::test]
+async fn many_reads_share_a_few_readers() {
+    let (_folder, engine) = engine().await;
+    let kept = engine.sign_in(login(1, "kept".to_owned())).await.unwrap();
+    engine.find(kept.id).await.unwrap();
+    assert_eq!(idle_readers(&engine), 1, "one after the other needs no second one");
+    for found in join_all((0..200).map(|_| engine.find(kept.id))).await {
+        assert_eq!(found.unwrap().as_ref(), Some(&kept));
+    }
+    assert!((1..=3).contains(&idle_readers(&engine)), "{}", idle_readers(&engine));
+}
+
+#[tokio::test]
+async fn a_reader_whose_caller_left_or_that_failed_is_not_used_again() {
+    let (_folder, engine) = engine().await;
+    let long = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300000) SELECT i FROM n";
+    for _ in 0..10 {
+        let left = tokio::time::timeout(std::time::Duration::from_millis(5), engine.rows(Statement::new(long))).await;
+        assert!(left.is_err(), "it takes longer than that");
+        assert_eq!(idle_readers(&engine), 0);
+    }
+    engine.rows(Statement::new("SELECT nothing FROM nowhere")).await.unwrap_err();
+    assert_eq!(idle_readers(&engine), 0);
+    assert_eq!(engine.rows(Statement::new("SELECT 1 AS one")).await.unwrap().len(), 1);
+    assert_eq!(idle_readers(&engine), 1);
+}
+
+#[tokio::test]
+async fn a_closed_database_says_so_to_readers() {
+    let (_folder, engine) = engine().await;
+    engine.list(None, 1).await.unwrap();
+    let Engine::Sqlite(sqlite) = &engine else { panic!("it is SQLite") };
+    sqlite.close().await;
+    sqlite.close().await;
+    assert_eq!(idle_readers(&engine), 0);
+    let closed = engine.list(None, 1).await.unwrap_err();
+    let StoreError::Unavailable(cause) = closed else { panic!("{closed:?}") };
+    assert_eq!(cause.to_string(), "the database is closed");
+}
+
 #[tokio::test]
 async fn a_caller_that_leaves_does_not_cut_its_write() {
     let (_folder, engine) = engine().await;
