@@ -18,11 +18,8 @@ pub(crate) async fn probe(caller: &AsCaller, grant: &GrantFacts, access_token: &
     if grant.issuer.trim_end_matches('/') != grant.audience.trim_end_matches('/') {
         return AccessProbe::Silent;
     }
-    let scalar = grant.dpop_key.as_ref().and_then(|key| key.expose().try_into().ok());
-    let Some(Ok(key)) = scalar.map(|scalar: &[u8; 32]| SigningKey::from_scalar(scalar)) else {
-        return AccessProbe::Silent;
-    };
-    ask(caller, &grant.audience, &key, access_token).await.unwrap_or(AccessProbe::Silent)
+    let Some(key) = &grant.dpop_key else { return AccessProbe::Silent };
+    ask(caller, &grant.audience, key, access_token).await.unwrap_or(AccessProbe::Silent)
 }
 
 /// Once, and once more when the server wants its nonce; None for whatever says nothing about the token.

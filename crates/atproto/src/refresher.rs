@@ -7,7 +7,7 @@ use bowerbird_core::ports::{
     AccessProbe, BoxError, Clock, GrantFacts, HttpClient, PreparedRefresh, Purpose, RefreshOutcome, RefreshRefusal,
     RefreshedTokens, Refresher, Sent,
 };
-use bowerbird_core::{NeedsReauth, RefreshClass, SecretBytes};
+use bowerbird_core::{NeedsReauth, RefreshClass};
 use bowerbird_oauth::{
     AuthorizationServerMetadata, ClientAuthentication, ExpectedAnswer, GrantFate, Secret, SigningKey, Timestamp,
     TokenAnswer, TokenAnswerError, TokenRequest, TokenRequestError,
@@ -59,12 +59,10 @@ impl GrantRefresher {
     async fn prepare_oauth(
         &self,
         grant: GrantFacts,
-        dpop_key: SecretBytes,
+        dpop_key: SigningKey,
     ) -> Result<Box<dyn PreparedRefresh>, RefreshRefusal> {
         let server = self.still_the_issuer(&grant).await?;
         let authentication = self.caller.client().authentication(grant.client_kid.as_deref()).map_err(not_now)?;
-        let scalar: &[u8; 32] = dpop_key.expose().try_into().map_err(not_now)?;
-        let dpop_key = SigningKey::from_scalar(scalar).map_err(not_now)?;
         if !self.caller.knows_nonce(server.issuer.as_str()) {
             self.fetch_nonce(&server).await?;
         }

@@ -395,7 +395,7 @@ impl OpenedGrant {
             subject: self.subject.clone(),
             client_kid: self.client_kid.clone(),
             class: self.class,
-            dpop_key: self.dpop_key.as_ref().map(SigningKey::scalar),
+            dpop_key: self.dpop_key.clone(),
         }
     }
 

@@ -3,8 +3,10 @@
 
 use async_trait::async_trait;
 
+use bowerbird_oauth::SigningKey;
+
 use super::http::BoxError;
-use crate::{Did, NeedsReauth, RefreshClass, Secret, SecretBytes, Timestamp};
+use crate::{Did, NeedsReauth, RefreshClass, Secret, Timestamp};
 
 /// What a refresher needs to know of a grant.
 #[derive(Clone, Debug)]
@@ -19,8 +21,8 @@ pub struct GrantFacts {
     pub client_kid: Option<String>,
     /// How its refresh token behaves, which also tells by which protocol it is refreshed.
     pub class: RefreshClass,
-    /// The private scalar of the grant's DPoP key; None for plain bearer tokens.
-    pub dpop_key: Option<SecretBytes>,
+    /// The grant's DPoP key; None for plain bearer tokens.
+    pub dpop_key: Option<SigningKey>,
 }
 
 /// Speaks to issuers.

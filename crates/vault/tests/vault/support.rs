@@ -280,7 +280,7 @@ impl Refresher for IssuerPort {
     async fn prepare(&self, grant: GrantFacts) -> Result<Box<dyn PreparedRefresh>, RefreshRefusal> {
         assert!(grant.issuer.starts_with("https://issuer.example"));
         assert_eq!(grant.client_kid.as_deref(), Some("client-key-1"));
-        assert_eq!(grant.dpop_key.as_ref().unwrap().expose(), [9; 32]);
+        assert_eq!(grant.dpop_key.as_ref().unwrap().scalar().expose(), [9; 32]);
         self.0.preparations.fetch_add(1, Ordering::SeqCst);
         while self.0.hang_preparations.load(Ordering::SeqCst) {
             tokio::time::sleep(Duration::from_millis(10)).await;
