@@ -239,17 +239,19 @@ impl Task {
 
 /// Runs the jobs in one transaction. An error here means that nothing of the batch is kept.
 async fn run_all(connection: &mut SqliteConnection, batch: &mut [Box<dyn Job>]) -> Result<(), sqlx::Error> {
+    // A statement by itself is its own transaction; two more trips to the connection's thread would cost more than it.
+    if let [alone] = batch
+        && alone.extent() == Extent::OneStatement
+    {
+        return run_alone(connection, alone.as_mut()).await;
+    }
     // Takes the write lock at once, so that no statement in between can fail for want of it.
     control(connection, "BEGIN IMMEDIATE").await?;
     for job in batch {
         match job.extent() {
             // A refusal undoes the statement and nothing else. After anything worse nobody knows whether there is a
             // transaction still, so that what follows might be committed by itself.
-            Extent::OneStatement => {
-                if job.run(Connection::Sqlite(connection)).await == Ended::Failed {
-                    return Err(sqlx::Error::Protocol("a write of the same commit failed".to_owned()));
-                }
-            }
+            Extent::OneStatement => run_alone(connection, job.as_mut()).await?,
             Extent::Several => {
                 control(connection, "SAVEPOINT job").await?;
                 let ended = job.run(Connection::Sqlite(connection)).await;
@@ -263,6 +265,14 @@ async fn run_all(connection: &mut SqliteConnection, batch: &mut [Box<dyn Job>]) 
         }
     }
     control(connection, "COMMIT").await
+}
+
+/// Runs a job whose failure says that nobody knows what became of the transaction.
+async fn run_alone(connection: &mut SqliteConnection, job: &mut dyn Job) -> Result<(), sqlx::Error> {
+    match job.run(Connection::Sqlite(connection)).await {
+        Ended::Well | Ended::Refused => Ok(()),
+        Ended::Failed => Err(sqlx::Error::Protocol("a write of the same commit failed".to_owned())),
+    }
 }
 
 async fn control(connection: &mut SqliteConnection, sql: &'static str) -> Result<(), sqlx::Error> {
