@@ -25,6 +25,10 @@ struct Figure {
     detail: String,
 }
 
+/// The program's own, so that the figures are the program's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main]
 async fn main() {
     let mut arguments = std::env::args().skip(1);
