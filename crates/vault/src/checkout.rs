@@ -255,7 +255,8 @@ impl Look<'_> {
         {
             return Err(Later::at(until, Delay::RefusedAgain));
         }
-        Ok(vault.refresh(connection, self.record.generation, Occasion::Asked))
+        let occasion = Occasion::Asked(Box::new(self.record.clone()));
+        Ok(vault.refresh(connection, self.record.generation, occasion))
     }
 
     async fn hand_out_or(&self, later: Later) -> Checkout {

@@ -27,7 +27,7 @@ mod sweep;
 use std::sync::Arc;
 
 use bowerbird_core::ports::BoxError;
-use bowerbird_core::{ConnectionId, Generation, NeedsReauth, Timestamp};
+use bowerbird_core::{ConnectionId, CredentialRecord, Generation, NeedsReauth, Timestamp};
 use tokio::sync::watch;
 
 pub(crate) use issuers::{Issuers, Limits};
@@ -41,8 +41,8 @@ use crate::credential_cache::OpenedCredential;
 
 /// What a refresh is for.
 pub(crate) enum Occasion {
-    /// A caller waits for it.
-    Asked,
+    /// A caller waits for it, who has just read the row.
+    Asked(Box<CredentialRecord>),
     /// Nobody waits; its place is taken already.
     Swept(issuers::Permits),
 }

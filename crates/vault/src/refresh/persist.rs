@@ -18,6 +18,7 @@ use bowerbird_core::ports::{Cas, RefreshedTokens, SpillEntry, StoreError};
 use bowerbird_core::{CredentialRecord, CredentialState, NeedsReauth, Timestamp};
 
 use super::FlightEnd;
+use super::issuers::Permits;
 use super::run::Run;
 use crate::envelope::SealingKey;
 use crate::grants::{OpenedGrant, TokenSet};
@@ -38,11 +39,14 @@ pub(super) struct Successor {
     pub(super) sent_at: Timestamp,
     /// Whether this ends a doubt about an earlier attempt.
     pub(super) repaired: bool,
+    /// The run's turn: over once the answer is safe in the spill, so that the row's commit holds up nobody else. With an
+    /// answer that is nowhere but in memory, it lasts, and bounds how many of these there are.
+    pub(super) permits: Permits,
 }
 
 impl Run<'_> {
     pub(super) async fn persist(&self, successor: Successor) -> FlightEnd {
-        let Successor { mut record, mut grant, key, tokens, fault, sent_at, repaired } = successor;
+        let Successor { mut record, mut grant, key, tokens, fault, sent_at, repaired, permits } = successor;
         grant.access_token = tokens.access_token;
         // An answer without a refresh token, or without a scope, never overwrites the one that we hold.
         grant.refresh_token = tokens.refresh_token.or(grant.refresh_token);
@@ -70,7 +74,7 @@ impl Run<'_> {
         self.vault.0.opened.forget(self.connection);
         record.used_at = if self.swept { self.vault.0.uses.last(&record) } else { self.now() };
         record.schedule = self.vault.schedule(&record);
-        let cas = self.commit(&record).await;
+        let cas = self.commit(&record, permits).await;
         self.vault.0.opened.forget(self.connection);
         self.vault.0.postponed.succeeded(self.connection);
         if cas == Cas::Stale {
@@ -89,7 +93,7 @@ impl Run<'_> {
     }
 
     /// Spill, then row; tries until the store has spoken.
-    async fn commit(&self, record: &CredentialRecord) -> Cas {
+    async fn commit(&self, record: &CredentialRecord, permits: Permits) -> Cas {
         let entry = SpillEntry {
             connection: self.connection,
             seen: self.seen,
@@ -99,6 +103,7 @@ impl Run<'_> {
             schedule: record.schedule,
         };
         let mut spilled = self.spill(&entry).await;
+        let mut turn = (!spilled).then_some(permits);
         let mut unsaved = None;
         let mut wait = FIRST_RETRY;
         let cas = loop {
@@ -122,7 +127,9 @@ impl Run<'_> {
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(LONGEST_RETRY);
             spilled = spilled || self.spill(&entry).await;
+            turn = turn.filter(|_| !spilled);
         };
+        drop(turn);
         self.vault.0.surroundings.spill.settle(self.connection, self.seen).await;
         cas
     }

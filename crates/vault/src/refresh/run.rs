@@ -52,13 +52,10 @@ pub(super) async fn refresh(
     occasion: Occasion,
 ) -> FlightEnd {
     let begun = vault.0.clock.monotonic();
-    let (permits, swept) = match occasion {
-        Occasion::Asked => (None, false),
-        Occasion::Swept(permits) => (Some(permits), true),
-    };
+    let swept = matches!(occasion, Occasion::Swept(_));
     let result = Mutex::new(RefreshResult::NotSent);
     let run = Run { vault, flight, connection, seen, swept, result, sent: AtomicBool::new(false) };
-    let end = run.steps(permits).await.unwrap_or_else(|end| end);
+    let end = run.steps(occasion).await.unwrap_or_else(|end| end);
     // A row that changed, too: by a clock that is ahead of the database's, a lease may seem over that is not.
     if swept && !matches!(end, FlightEnd::Renewed(_) | FlightEnd::Gone) && !run.sent() {
         vault.0.postponed.swept_in_vain(connection, run.now());
@@ -95,8 +92,8 @@ struct Intent {
 }
 
 impl Run<'_> {
-    async fn steps(&self, permits: Option<Permits>) -> Step<FlightEnd> {
-        let (record, _permits) = self.take_turn(permits).await?;
+    async fn steps(&self, occasion: Occasion) -> Step<FlightEnd> {
+        let (record, permits) = self.take_turn(occasion).await?;
         self.may_send()?;
         self.check_state(&record)?;
         let admission = self.admit(&record)?;
@@ -135,7 +132,7 @@ impl Run<'_> {
                     admission.worked(self.monotonic());
                     self.ended(if fault.is_some() { RefreshResult::Quarantined } else { RefreshResult::Granted });
                     let repaired = intent.recovering;
-                    let successor = Successor { record, grant, key, tokens, fault, sent_at, repaired };
+                    let successor = Successor { record, grant, key, tokens, fault, sent_at, repaired, permits };
                     return Ok(self.persist(successor).await);
                 }
                 RefreshOutcome::Refused { description } => {
@@ -171,12 +168,13 @@ impl Run<'_> {
         }
     }
 
-    /// Waits for a place among the refreshes under way, and gives the row as it is then.
-    async fn take_turn(&self, permits: Option<Permits>) -> Step<(CredentialRecord, Permits)> {
-        let record = self.read().await?;
-        if let Some(permits) = permits {
-            return Ok((record, permits));
-        }
+    /// Waits for a place among the refreshes under way, and gives the row as it is then. Whoever need not wait has the row
+    /// of a moment ago, which is good enough to prepare with: the intent is written only into a row that has not changed.
+    async fn take_turn(&self, occasion: Occasion) -> Step<(CredentialRecord, Permits)> {
+        let record = match occasion {
+            Occasion::Asked(record) => *record,
+            Occasion::Swept(permits) => return Ok((self.read().await?, permits)),
+        };
         let issuers = &self.vault.0.issuers;
         let issuer = issuers.of(&record.issuer);
         if let Some(permits) = issuers.at_once(&issuer) {

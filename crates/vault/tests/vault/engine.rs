@@ -13,6 +13,7 @@ use bowerbird_core::ports::{
 use bowerbird_core::testing::{FixedKeys, SeededEntropy};
 use bowerbird_core::{ConnectionId, CredentialState, Generation, Schedule, Secret, Timestamp};
 use bowerbird_vault::{CheckoutError, NewGrant, Recovered, Suspension, Swept, Vault, VaultConfig, VaultSurroundings};
+use futures_util::future::join_all;
 use parking_lot::Mutex;
 
 use super::support::{DUE, EXPIRED, House, LIFE, Reply, connect, issuer_port, new_grant, nth};
@@ -23,6 +24,8 @@ struct MemorySpill {
     entries: Mutex<Vec<SpillEntry>>,
     marks: Mutex<BTreeMap<(ConnectionId, Generation), Generation>>,
     full: AtomicBool,
+    /// Says that it is ready, and then takes nothing.
+    deceptive: AtomicBool,
 }
 
 #[async_trait]
@@ -33,6 +36,9 @@ impl SpillStore for MemorySpill {
 
     async fn append(&self, entry: &SpillEntry) -> Result<(), SpillError> {
         self.ready().await?;
+        if self.deceptive.load(Ordering::SeqCst) {
+            return Err(SpillError::Full);
+        }
         self.entries.lock().push(entry.clone());
         Ok(())
     }
@@ -150,6 +156,41 @@ async fn a_login_by_a_clock_that_was_set_back_is_no_restored_backup() {
     let second = instance(&house, &spill, &diary);
     assert_eq!(second.recover().await.unwrap(), Recovered::default());
     assert_eq!(second.health().suspended, None);
+}
+
+/// How many of six expired credentials of one issuer, which gets four refreshes at once, are sent while the database takes
+/// no answer.
+async fn sent_while_commits_are_down(spill: MemorySpill) -> usize {
+    let (house, spill, diary) = (House::empty().await, Arc::new(spill), Arc::default());
+    let vault = instance(&house, &spill, &diary);
+    let mut connections = Vec::new();
+    for seed in 10..16 {
+        let (account, connection) = connect(&house.stores, &house.clock, seed).await;
+        vault.grant(new_grant(account, connection, "at", Some(&format!("rt of {seed}")))).await.unwrap();
+        connections.push(connection);
+    }
+    house.pass(EXPIRED);
+    house.credentials.commits_down.store(true, Ordering::SeqCst);
+    let all = {
+        let vault = vault.clone();
+        tokio::spawn(async move { join_all(connections.iter().map(|id| vault.checkout(*id))).await })
+    };
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let sends = house.issuer.sends();
+    house.credentials.commits_down.store(false, Ordering::SeqCst);
+    all.await.unwrap();
+    while vault.health().in_flight > 0 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!((house.issuer.sends(), house.issuer.replays(), vault.health().unsaved), (6, 0, 0));
+    sends
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_in_the_spill_holds_up_nobody_and_one_in_memory_keeps_its_turn() {
+    assert_eq!(sent_while_commits_are_down(MemorySpill::default()).await, 6);
+    let deceptive = MemorySpill { deceptive: AtomicBool::new(true), ..MemorySpill::default() };
+    assert_eq!(sent_while_commits_are_down(deceptive).await, 4);
 }
 
 /// A process that sends, writes the answer into the spill, and dies before the database takes it.
