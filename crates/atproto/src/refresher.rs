@@ -88,7 +88,8 @@ impl GrantRefresher {
         if !issuer.is(&grant.issuer) {
             return Err(RefreshRefusal::Final(NeedsReauth::IssuerChanged));
         }
-        let server = self.discovery.of_issuer(&issuer, Freshness::Now).await.map_err(not_now)?;
+        // Nobody but the issuer itself says what its endpoints are, so that this document may be a minute old.
+        let server = self.discovery.of_issuer(&issuer, Freshness::Recent).await.map_err(not_now)?;
         server.check_resource(&identity.pds).map_err(not_now)?;
         Ok(server)
     }

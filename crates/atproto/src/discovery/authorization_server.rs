@@ -13,9 +13,7 @@ impl Discovery {
         issuer: &Issuer,
         freshness: Freshness,
     ) -> Result<Arc<AuthorizationServerMetadata>, DiscoveryError> {
-        if freshness == Freshness::Cached
-            && let Some(server) = self.metadata.get(issuer)
-        {
+        if let Some(server) = freshness.age().and_then(|age| self.metadata.younger(issuer, age)) {
             return Ok(server);
         }
         let answer = self.document(&AuthorizationServerMetadata::url(issuer)).await?;

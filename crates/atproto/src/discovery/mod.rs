@@ -4,6 +4,7 @@ mod authorization_server;
 mod protected_resource;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bowerbird_core::ports::{Clock, HttpClient, HttpError, HttpFault, Purpose};
 use bowerbird_oauth::{AuthorizationServerMetadata, EndpointRule, Issuer, MetadataError, Origin, TransportPolicy};
@@ -32,8 +33,21 @@ pub(crate) struct Discovery {
 pub(crate) enum Freshness {
     /// Younger than ten minutes will do.
     Cached,
+    /// Younger than a minute will do: a server whose many accounts are refreshed one after the other is asked once.
+    Recent,
     /// As the servers say it now: whenever a `sub` is verified.
     Now,
+}
+
+impl Freshness {
+    /// How young an answer must be to come from memory; None for not at all.
+    const fn age(self) -> Option<Duration> {
+        match self {
+            Self::Cached => Some(LOOKUP_LIFE),
+            Self::Recent => Some(Duration::from_mins(1)),
+            Self::Now => None,
+        }
+    }
 }
 
 /// Why an authorization server could not be established.

@@ -7,9 +7,7 @@ use super::{Discovery, DiscoveryError, Freshness};
 impl Discovery {
     /// The issuer that a PDS names. It must still agree: [`Discovery::of_pds`] asks it.
     pub(crate) async fn issuer_of_pds(&self, pds: &Origin, freshness: Freshness) -> Result<Issuer, DiscoveryError> {
-        if freshness == Freshness::Cached
-            && let Some(issuer) = self.issuers.get(pds)
-        {
+        if let Some(issuer) = freshness.age().and_then(|age| self.issuers.younger(pds, age)) {
             return Ok(issuer);
         }
         let answer = self.document(&ProtectedResourceMetadata::url(pds)).await?;

@@ -36,8 +36,17 @@ where
         K: std::borrow::Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
+        self.younger(key, self.life)
+    }
+
+    /// The entry, if it is younger than that, and young enough at all.
+    pub(crate) fn younger<Q>(&self, key: &Q, than: Duration) -> Option<V>
+    where
+        K: std::borrow::Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
         let (at, value) = self.entries.get(key)?;
-        (self.clock.monotonic().saturating_sub(at) < self.life).then_some(value)
+        (self.clock.monotonic().saturating_sub(at) < self.life.min(than)).then_some(value)
     }
 
     /// Puts an entry, new from now on.
@@ -68,8 +77,10 @@ mod tests {
         cache.put("a".to_owned(), 1);
         clock.advance(Duration::from_secs(539));
         assert_eq!(cache.get("a"), Some(1));
+        assert_eq!(cache.younger("a", Duration::from_secs(539)), None);
+        assert_eq!(cache.younger("a", Duration::from_hours(1)), Some(1));
         clock.advance(Duration::from_secs(1));
-        assert_eq!(cache.get("a"), None);
+        assert_eq!((cache.get("a"), cache.younger("a", Duration::from_hours(1))), (None, None));
     }
 
     #[test]

@@ -25,6 +25,26 @@ async fn an_access_token_that_ended_is_renewed_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn each_account_is_looked_up_anew_and_its_issuer_asked_for_its_metadata_once_for_all() {
+    let world = World::start().await;
+    let mut logins = Vec::new();
+    for handle in ["alice.test", "bob.test", "carla.test"] {
+        logins.push(world.sign_in(&world.network.add_account(handle).did).await);
+    }
+    world.network.expire_all_access_tokens();
+    let (pds, issuer) = (world.network.pds(), world.network.authorization_server());
+    let asked = || {
+        (pds.server().count(endpoint::PROTECTED_RESOURCE), issuer.server().count(endpoint::AUTHORIZATION_SERVER))
+    };
+    let before = asked();
+    for login in &logins {
+        assert_eq!(world.get(login, GET_SESSION).await.unwrap().status(), 200);
+    }
+    assert_eq!(asked(), (before.0 + 3, before.1));
+    world.network.assert_clean();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_grant_that_was_withdrawn_says_so() {
     let world = World::start().await;
     let alice = world.network.add_account("alice.test");
