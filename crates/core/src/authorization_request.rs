@@ -1,6 +1,6 @@
 //! A login under way.
 
-use crate::{AccountId, DeviceSessionId, Did, Secret, SecretBytes, Timestamp};
+use crate::{AccountId, DeviceSessionId, Did, LoginEnding, Secret, SecretBytes, Timestamp};
 
 /// SHA-256 of the `state` parameter: what the store is keyed by, so that a read database starts no callback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -55,7 +55,9 @@ pub struct AuthorizationRequest {
     pub purpose: LoginPurpose,
     /// The path to return to: absolute, same origin, checked before it was stored.
     pub return_to: String,
-    /// The browser that began; None only where no browser was involved (the library face).
+    /// Where the end goes.
+    pub ending: LoginEnding,
+    /// The browser that began; None only where no browser was involved (the library face, an app that begins by itself).
     pub browser: Option<BrowserBinding>,
     /// When it began.
     pub created_at: Timestamp,

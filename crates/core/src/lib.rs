@@ -8,6 +8,7 @@
 //! | [`Did`], [`Handle`], [`Nsid`], [`LoginIdentifier`] | what a person or a client types, parsed once |
 //! | [`Account`], [`DeviceSession`], [`Connection`] | who is signed in where |
 //! | [`AuthorizationRequest`] | a login under way |
+//! | [`Handoff`], [`Renewal`] | a sign-in on its way to an app, and what the app renews its session by |
 //! | [`CredentialRecord`], [`refresh`] | sealed tokens, and the pure decision when to refresh them |
 //! | [`ports`] | clock, entropy, HTTP, DNS, stores, keys, refresher |
 //! | [`memory`] | stores in memory, for libraries, tools and tests |
@@ -19,6 +20,7 @@ mod credential;
 mod device_session;
 mod did;
 mod handle;
+mod handoff;
 mod ids;
 mod login_identifier;
 pub mod memory;
@@ -41,6 +43,9 @@ pub use credential::{
 pub use device_session::{DeviceAccount, DeviceSession};
 pub use did::{Did, DidError, DidMethod};
 pub use handle::{Handle, HandleError};
+pub use handoff::{
+    AppReturn, HANDOFF_TRIES, Handoff, HandoffCodeHash, HandoffForm, LoginEnding, Redemption, Renewal, RenewalLine,
+};
 pub use ids::{AccountId, ConnectionId, DeviceSessionId, IdError, NoticeId};
 pub use login_identifier::{LoginIdentifier, LoginIdentifierError};
 pub use nsid::{Nsid, NsidError};

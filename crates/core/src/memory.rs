@@ -20,6 +20,7 @@ mod connections;
 mod credentials;
 mod data_keys;
 mod device_sessions;
+mod handoffs;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -28,10 +29,11 @@ use parking_lot::{Mutex, MutexGuard};
 
 use self::alerts::DeliveryRow;
 use self::device_sessions::DeviceRow;
+use self::handoffs::HandoffRow;
 use crate::ports::{Incident, IncidentSubject, Stores};
 use crate::{
     Account, AccountId, AuthorizationRequestRecord, Connection, ConnectionId, CredentialRecord, DeviceSessionId,
-    StateHash, WrappedDataKey,
+    HandoffCodeHash, StateHash, WrappedDataKey,
 };
 
 /// Every store, over one set of tables behind one lock; so what spans several stores (removing an account) is atomic.
@@ -52,6 +54,8 @@ impl MemoryStores {
             data_keys: shared.clone(),
             authorization_requests: shared.clone(),
             device_sessions: shared.clone(),
+            handoffs: shared.clone(),
+            renewals: shared.clone(),
             alerts: shared,
         }
     }
@@ -71,6 +75,7 @@ struct Tables {
     data_keys: HashMap<AccountId, WrappedDataKey>,
     authorization_requests: HashMap<StateHash, AuthorizationRequestRecord>,
     device_sessions: HashMap<DeviceSessionId, DeviceRow>,
+    handoffs: HashMap<HandoffCodeHash, HandoffRow>,
     incidents: HashMap<IncidentSubject, Incident>,
     deliveries: HashMap<String, DeliveryRow>,
 }

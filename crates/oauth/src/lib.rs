@@ -122,7 +122,7 @@ pub use dpop::{DpopChallenge, DpopExchange, DpopExchangeError, DpopNonce, DpopSe
 pub use jose::{JwkSet, PrivateJwkSet, PublicJwk, SigningKey};
 pub use metadata::{AuthorizationServerMetadata, Capability, EndpointRule, MetadataError, ProtectedResourceMetadata};
 pub use origin::{Endpoint, EndpointError, Issuer, Origin, OriginError, TransportPolicy};
-pub use pkce::PkceVerifier;
+pub use pkce::{PkceVerifier, challenge_is_well_formed};
 pub use revocation::{RevocationRequest, TokenTypeHint};
 pub use scope::{Scope, ScopeSet};
 pub use secret::{Secret, SecretBytes};

@@ -34,6 +34,12 @@ impl Arrivals {
         Ok(session)
     }
 
+    /// The same for an account whose device is still to come: an app fetches the sign-in later.
+    pub(crate) async fn announce(&self, account: &Account) {
+        self.accounts.changed(account.id).await;
+        self.fetch_profile(account.clone());
+    }
+
     /// In the background: a slow server must not keep anybody from signing in.
     fn fetch_profile(&self, account: Account) {
         let (profiles, accounts) = (self.profiles.clone(), self.accounts.clone());

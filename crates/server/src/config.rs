@@ -2,6 +2,8 @@
 
 use url::Url;
 
+use crate::mobile::MobileConfig;
+
 /// The settings of the face towards clients.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
@@ -20,6 +22,8 @@ pub struct ServerConfig {
     pub expose_tokens: bool,
     /// Whether people may sign in with app passwords.
     pub app_passwords: bool,
+    /// What is said about apps.
+    pub mobile: MobileConfig,
     /// The privacy policy, linked from the pages.
     pub policy_uri: Option<Url>,
     /// The terms of service, linked from the pages.

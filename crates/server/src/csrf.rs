@@ -6,7 +6,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bowerbird_core::DeviceSessionId;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::header::{ORIGIN, REFERER};
-use http::{HeaderMap, HeaderName, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
 
@@ -74,6 +74,12 @@ pub(crate) fn is_not_a_browser(headers: &HeaderMap) -> bool {
     !headers.contains_key(ORIGIN)
         && !headers.contains_key(REFERER)
         && !headers.keys().any(|name| name.as_str().starts_with("sec-fetch-"))
+}
+
+/// Whether a page of our own sent this, in the browser that goes on with what it begins; not that of a listed origin.
+pub(crate) fn is_own_page(headers: &HeaderMap, site: &Site) -> bool {
+    let is_ours = |origin: &HeaderValue| origin.as_bytes() == site.origin.as_bytes() || origin == "null";
+    is_same_origin(headers, site) && headers.get(ORIGIN).is_none_or(is_ours)
 }
 
 fn is_same_origin(headers: &HeaderMap, site: &Site) -> bool {

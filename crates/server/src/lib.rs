@@ -15,7 +15,9 @@
 
 mod accounts;
 mod admin;
+mod app_address;
 mod app_password_sign_in;
+mod app_start;
 mod arrival;
 mod attempt_limits;
 mod client_address;
@@ -29,7 +31,9 @@ mod device_sessions;
 mod door;
 mod error;
 mod extract;
+mod handoffs;
 mod host_check;
+mod mobile;
 mod openapi;
 mod overview;
 mod pages;
@@ -51,8 +55,10 @@ mod site;
 mod snapshots;
 
 pub use admin::{AdminParts, admin_router};
+pub use app_address::{AppAddress, AppAddressError};
 pub use client_address::AddressRange;
 pub use config::ServerConfig;
+pub use mobile::{AndroidApp, HandoffMode, MobileConfig};
 pub use openapi::openapi;
 pub use parts::{ReadyCheck, ServerParts};
 pub use router::{operations, router};

@@ -7,8 +7,8 @@ use crate::error::ErrorBody;
 use crate::overview::{AccountStatus, AuthType, ListedAccount};
 use crate::routes::{
     account_activate, account_add, account_app_password, account_avatar, account_list, account_remove, assets,
-    client_metadata, docs, events, forms, health, home, jwks, login, login_repair, logout, oauth_callback,
-    openapi_json, ready, session, tokens_health, validate_session, xrpc,
+    auth_start, auth_tokens, client_metadata, docs, events, forms, health, home, jwks, login, login_repair, logout,
+    mobile_start, oauth_callback, openapi_json, ready, session, tokens_health, validate_session, xrpc,
 };
 
 #[derive(OpenApi)]
@@ -30,6 +30,7 @@ use crate::routes::{
         forms::add::post, forms::app_password::post, forms::switch::post, forms::remove::post, forms::sign_out::post,
         docs::get, assets::css, assets::favicon,
         session::get, validate_session::get, logout::post,
+        auth_start::post, mobile_start::post, auth_tokens::post,
         account_list::get, account_add::post, account_app_password::post,
         account_activate::post, account_remove::delete, account_avatar::get,
         tokens_health::get, events::get,

@@ -15,6 +15,7 @@ use crate::arrival::Arrivals;
 use crate::attempt_limits::AttemptLimits;
 use crate::config::ServerConfig;
 use crate::device_sessions::DeviceSessions;
+use crate::handoffs::{HandoffParts, Handoffs};
 use crate::overview::Overview;
 use crate::rate_limit::LoginLimiter;
 use crate::routes::events::Following;
@@ -68,6 +69,7 @@ struct Pieces {
     sign_ins: SignIns,
     app_password_sign_ins: AppPasswordSignIns,
     departures: Departures,
+    handoffs: Handoffs,
     client: ClientIdentity,
     profiles: Profiles,
     proxy: XrpcProxy,
@@ -106,13 +108,28 @@ impl Parts {
             credentials: Arc::clone(&stores.credentials),
             clock: Arc::clone(&clock),
         };
+        let departures = Departures::new(devices.clone(), accounts.clone(), logins.clone());
+        let texts = seals.renewal_texts();
+        let seals = Seals::new(site.clone(), seals, Arc::clone(&clock), Arc::clone(&entropy));
+        let handoffs = Handoffs::new(HandoffParts {
+            handoffs: Arc::clone(&stores.handoffs),
+            renewals: Arc::clone(&stores.renewals),
+            texts,
+            devices: devices.clone(),
+            accounts: accounts.clone(),
+            departures: departures.clone(),
+            seals: seals.clone(),
+            clock: Arc::clone(&clock),
+            entropy: Arc::clone(&entropy),
+        });
         Self(Arc::new(Pieces {
-            seals: Seals::new(site.clone(), seals, Arc::clone(&clock), Arc::clone(&entropy)),
             shown_tokens: ShownTokens::new(site.expose_tokens && site.loopback, Arc::clone(&stores.connections), vault),
             app_password_sign_ins: AppPasswordSignIns::new(site.clone(), app_passwords, attempts, arrivals.clone()),
-            ending: Ending::new(logins.clone(), arrivals),
+            ending: Ending::new(logins, arrivals, handoffs.clone(), seals.clone()),
             following: Following { streams: events, devices: devices.clone() },
-            departures: Departures::new(devices.clone(), accounts.clone(), logins),
+            departures,
+            handoffs,
+            seals,
             site,
             clock,
             entropy,
@@ -173,6 +190,7 @@ piece! {
     sign_ins: SignIns,
     app_password_sign_ins: AppPasswordSignIns,
     departures: Departures,
+    handoffs: Handoffs,
     client: ClientIdentity,
     profiles: Profiles,
     proxy: XrpcProxy,

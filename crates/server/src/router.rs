@@ -10,8 +10,8 @@ use crate::door::DoorLayer;
 use crate::parts::{Parts, ServerParts};
 use crate::routes::{
     account_activate, account_add, account_app_password, account_avatar, account_list, account_remove, assets,
-    client_metadata, docs, events, fallback, forms, health, home, jwks, login, login_repair, logout, oauth_callback,
-    openapi_json, ready, session, tokens_health, validate_session, xrpc,
+    auth_start, auth_tokens, client_metadata, docs, events, fallback, forms, health, home, jwks, login, login_repair,
+    logout, mobile_start, oauth_callback, openapi_json, ready, session, tokens_health, validate_session, xrpc,
 };
 
 /// Builds the router. Serve it with [`crate::serve`], or with anything that provides
@@ -52,6 +52,10 @@ fn table() -> Table {
         .get("/api/auth/session", session::get)
         .get("/validate-session", validate_session::get)
         .post("/api/auth/logout", logout::post)
+        .post("/api/auth/start", auth_start::post)
+        .post("/api/auth/mobile-start", mobile_start::post)
+        .post("/api/auth/tokens", auth_tokens::post)
+        .alias("/api/auth/mobile-token", MethodFilter::POST, auth_tokens::post)
         .get("/api/accounts", account_list::get)
         .post("/api/accounts", account_add::post)
         .post("/api/accounts/app-password", account_app_password::post)

@@ -14,6 +14,9 @@ use crate::site::Site;
 /// How many opened seals are kept at hand.
 const CACHED: u64 = 100_000;
 
+/// How long a seal for the next calls lasts, in seconds.
+const BRIEF_SECONDS: i64 = 3600;
+
 /// Opens and makes seals. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Seals(Arc<Shared>);
@@ -31,7 +34,8 @@ pub(crate) struct FreshSeal {
     seal: Secret,
     /// When the session ends unless it is used again.
     pub(crate) expires_at: Timestamp,
-    max_age: i64,
+    /// The same in seconds from now.
+    pub(crate) max_age: i64,
 }
 
 impl Seals {
@@ -49,7 +53,16 @@ impl Seals {
     /// Seals a device session anew, for its whole life from now.
     pub(crate) fn renew(&self, session: &DeviceSession, account: &Account) -> FreshSeal {
         let now = self.0.clock.now();
-        let expires_at = self.end_of(account, now);
+        self.seal(session, account, now, self.end_of(account, now))
+    }
+
+    /// Seals a device session for an hour, or for what is left of it.
+    pub(crate) fn renew_briefly(&self, session: &DeviceSession, account: &Account) -> FreshSeal {
+        let now = self.0.clock.now();
+        self.seal(session, account, now, self.end_of(account, now).min(now.plus_seconds(BRIEF_SECONDS)))
+    }
+
+    fn seal(&self, session: &DeviceSession, account: &Account, now: Timestamp, expires_at: Timestamp) -> FreshSeal {
         let payload = SealPayload {
             did: account.did.clone(),
             sid: session.id.clone(),

@@ -7,7 +7,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bowerbird_atproto::{Logins, StartLogin, StartLoginError, StartedLogin};
 use bowerbird_core::ports::Entropy;
-use bowerbird_core::{AccountId, BrowserBinding, DeviceSessionId, LoginIdentifier, LoginPurpose, Timestamp};
+use bowerbird_core::{
+    AccountId, BrowserBinding, DeviceSessionId, LoginEnding, LoginIdentifier, LoginPurpose, Timestamp,
+};
 use bowerbird_oauth::Prompt;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use sha2::{Digest as _, Sha256};
@@ -63,26 +65,52 @@ impl SignIns {
         headers: &HeaderMap,
         wanted: Wanted<'_>,
     ) -> Result<Begun, ApiError> {
+        self.begin_to(client, headers, wanted, LoginEnding::Browser).await
+    }
+
+    /// The same, with an end that goes elsewhere.
+    pub(crate) async fn begin_to(
+        &self,
+        client: IpAddr,
+        headers: &HeaderMap,
+        wanted: Wanted<'_>,
+        ending: LoginEnding,
+    ) -> Result<Begun, ApiError> {
+        let mut login = self.login(wanted, ending)?;
+        let (value, browser) = self.binding(headers)?;
+        login.browser = Some(browser);
+        self.count(client).await?;
+        let started = self.logins.start(login).await;
+        self.begun(started, &value)
+    }
+
+    /// Begins a login for an app that asks by itself. The browser that it then opens is not known, and may be anybody's.
+    pub(crate) async fn begin_elsewhere(
+        &self,
+        client: IpAddr,
+        wanted: Wanted<'_>,
+        ending: LoginEnding,
+    ) -> Result<StartedLogin, ApiError> {
+        let login = self.login(wanted, ending)?;
+        self.count(client).await?;
+        self.logins.start(login).await.map_err(start_error)
+    }
+
+    fn login(&self, wanted: Wanted<'_>, ending: LoginEnding) -> Result<StartLogin, ApiError> {
         let identifier = LoginIdentifier::parse(wanted.typed).map_err(|error| {
             ApiError::bad_request("invalid_handle", "Invalid handle")
                 .with_cause(error)
                 .with_hint("Enter a handle such as alice.bsky.social, a DID, or the address of a server")
         })?;
-        let prompt = wanted.prompt.map(prompt).transpose()?;
-        let (value, browser) = self.binding(headers)?;
-        self.count(client).await?;
-        let started = self
-            .logins
-            .start(StartLogin {
-                identifier,
-                prompt,
-                purpose: wanted.purpose,
-                return_to: return_to(&self.site.base_url, wanted.return_to),
-                browser: Some(browser),
-                state: None,
-            })
-            .await;
-        self.begun(started, &value)
+        Ok(StartLogin {
+            identifier,
+            prompt: wanted.prompt.map(prompt).transpose()?,
+            purpose: wanted.purpose,
+            return_to: return_to(&self.site.base_url, wanted.return_to),
+            ending,
+            browser: None,
+            state: None,
+        })
     }
 
     /// Begins the repair of an account.

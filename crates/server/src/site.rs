@@ -7,6 +7,7 @@ use url::{Host, Url};
 
 use crate::client_address::AddressRange;
 use crate::config::ServerConfig;
+use crate::mobile::MobileConfig;
 use crate::overview::AuthType;
 
 /// The facts of this installation that nearly every handler needs. Cheap to clone.
@@ -41,6 +42,8 @@ pub(crate) struct Facts {
     pub(crate) expose_tokens: bool,
     /// Whether people may sign in with app passwords.
     pub(crate) app_passwords: bool,
+    /// What the operator says about apps.
+    pub(crate) mobile: MobileConfig,
     /// The origins that may call with credentials.
     pub(crate) cors_origins: Vec<HeaderValue>,
     /// The reverse proxies that are believed.
@@ -74,6 +77,7 @@ impl Site {
             session_cap,
             expose_tokens: config.expose_tokens,
             app_passwords: config.app_passwords,
+            mobile: config.mobile,
             cors_origins: config.cors_origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok()).collect(),
             trusted_proxies: config.trusted_proxies.iter().filter_map(trusted).collect(),
             version: config.version,
@@ -136,6 +140,7 @@ pub(crate) mod tests {
             trusted_proxies: vec!["10.0.0.0/8".to_owned(), "nonsense".to_owned()],
             expose_tokens: false,
             app_passwords: true,
+            mobile: MobileConfig::default(),
             policy_uri: None,
             tos_uri: None,
             version: "1.2.3",

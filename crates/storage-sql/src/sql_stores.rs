@@ -73,6 +73,8 @@ impl SqlStores {
             data_keys: self.engine.clone(),
             authorization_requests: self.engine.clone(),
             device_sessions: self.engine.clone(),
+            handoffs: self.engine.clone(),
+            renewals: self.engine.clone(),
             alerts: self.engine.clone(),
         }
     }

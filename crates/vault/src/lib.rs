@@ -21,6 +21,7 @@ mod key_rotation;
 mod login_seal;
 mod news;
 mod refresh;
+mod renewal_text;
 mod seals;
 mod snapshot_seal;
 mod suspension;
@@ -34,6 +35,7 @@ pub use grants::{GrantError, Granted, NewGrant, OpenError, OpenedGrant, RemoveEr
 pub use key_rotation::{KeyRotation, Rotated, RotationProgress};
 pub use login_seal::LoginSealError;
 pub use refresh::Swept;
+pub use renewal_text::RenewalTexts;
 pub use seals::{OpenedSeal, PurposeSeals, SealCache, SealError, SealPayload, SealRing, SealRingError};
 pub use snapshot_seal::{SealedSnapshot, SnapshotPlace, SnapshotSeal};
 pub use suspension::{RecoverError, Recovered, Suspension};

@@ -8,8 +8,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bowerbird_core::ports::{Entropy, KeyProvider, KeyProviderError};
 use bowerbird_core::{
-    AccountId, AuthorizationRequest, BrowserBinding, DeviceSessionId, Did, LoginPurpose, Secret, SecretBytes,
-    StateHash, Timestamp,
+    AccountId, AppReturn, AuthorizationRequest, BrowserBinding, DeviceSessionId, Did, HandoffForm, LoginEnding,
+    LoginPurpose, Secret, SecretBytes, StateHash, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -87,6 +87,7 @@ struct WireRequest<'a> {
     scope: &'a str,
     purpose: WirePurpose,
     return_to: &'a str,
+    ending: WireEnding,
     browser: Option<String>,
     created_at: Timestamp,
 }
@@ -104,6 +105,9 @@ struct WireRequestOwned {
     scope: String,
     purpose: WirePurpose,
     return_to: String,
+    /// Missing in logins that the release before began.
+    #[serde(default)]
+    ending: WireEnding,
     browser: Option<String>,
     created_at: Timestamp,
 }
@@ -114,6 +118,49 @@ enum WirePurpose {
     SignIn,
     AddAccount { device: DeviceSessionId },
     Repair { account: AccountId, device: Option<DeviceSessionId> },
+}
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum WireEnding {
+    #[default]
+    Browser,
+    AppCode {
+        address: String,
+        challenge: Option<String>,
+    },
+    AppSession {
+        address: String,
+    },
+    Opener {
+        origin: String,
+    },
+}
+
+impl WireEnding {
+    fn of(ending: &LoginEnding) -> Self {
+        match ending {
+            LoginEnding::Browser => Self::Browser,
+            LoginEnding::App(AppReturn { address, form: HandoffForm::Code { challenge } }) => {
+                Self::AppCode { address: address.clone(), challenge: challenge.clone() }
+            }
+            LoginEnding::App(AppReturn { address, form: HandoffForm::Session }) => {
+                Self::AppSession { address: address.clone() }
+            }
+            LoginEnding::Opener { origin } => Self::Opener { origin: origin.clone() },
+        }
+    }
+
+    fn into_ending(self) -> LoginEnding {
+        match self {
+            Self::Browser => LoginEnding::Browser,
+            Self::AppCode { address, challenge } => {
+                LoginEnding::App(AppReturn { address, form: HandoffForm::Code { challenge } })
+            }
+            Self::AppSession { address } => LoginEnding::App(AppReturn { address, form: HandoffForm::Session }),
+            Self::Opener { origin } => LoginEnding::Opener { origin },
+        }
+    }
 }
 
 impl<'a> WireRequest<'a> {
@@ -136,6 +183,7 @@ impl<'a> WireRequest<'a> {
                 }
             },
             return_to: &request.return_to,
+            ending: WireEnding::of(&request.ending),
             browser: request.browser.map(|binding| URL_SAFE_NO_PAD.encode(binding.0)),
             created_at: request.created_at,
         }
@@ -168,6 +216,7 @@ impl WireRequestOwned {
                 WirePurpose::Repair { account, device } => LoginPurpose::Repair { account, device },
             },
             return_to: self.return_to,
+            ending: self.ending.into_ending(),
             browser,
             created_at: self.created_at,
         })

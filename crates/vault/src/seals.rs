@@ -29,6 +29,7 @@ use bowerbird_core::{DeviceSessionId, Did, Secret, Timestamp};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
+use crate::RenewalTexts;
 use crate::iron::{self, IronError, IronKey, Parts, SealForm, Unsealed};
 
 pub use cache::SealCache;
@@ -170,6 +171,11 @@ impl SealRing {
     /// Seals of another kind, which never open as a device session's and the other way round.
     pub fn for_purpose(&self, purpose: &'static str) -> PurposeSeals {
         PurposeSeals::derive(&self.secrets, purpose)
+    }
+
+    /// The refresh strings of apps, under keys of their own.
+    pub fn renewal_texts(&self) -> RenewalTexts {
+        RenewalTexts::derive(&self.secrets)
     }
 
     fn seal_bytes(&self, content: &[u8], ttl: Duration, now: Timestamp, entropy: &dyn Entropy) -> Secret {

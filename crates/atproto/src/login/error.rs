@@ -1,6 +1,7 @@
 //! Why a login did not begin, or did not end well. The sentences are for the person; causes go to the log.
 
 use bowerbird_core::ports::{BoxError, StoreError};
+use bowerbird_core::{AuthorizationRequest, LoginEnding};
 use bowerbird_oauth::{MetadataError, OriginError, ParError, TokenAnswerError, TokenErrorCode, TokenRequestError};
 use bowerbird_vault::{GrantError, LoginSealError};
 use http::StatusCode;
@@ -96,8 +97,25 @@ pub struct FinishLoginError {
     /// What went wrong.
     #[source]
     pub fault: FinishLoginFault,
-    /// The path to return to; known once the login under way was found.
-    return_to: Option<String>,
+    /// Known once the login under way was found.
+    under_way: Option<Box<LoginUnderWay>>,
+}
+
+/// What is known of a login that did not end well.
+#[derive(Clone, Debug)]
+pub struct LoginUnderWay {
+    /// The path that it wanted to return to.
+    pub return_to: String,
+    /// Where its end was to go.
+    pub ending: LoginEnding,
+    /// The handle that it began with.
+    pub handle: Option<String>,
+}
+
+impl LoginUnderWay {
+    pub(super) fn of(request: &AuthorizationRequest) -> Self {
+        Self { return_to: request.return_to.clone(), ending: request.ending.clone(), handle: request.handle.clone() }
+    }
 }
 
 /// What went wrong at the end of a login.
@@ -189,16 +207,21 @@ pub enum FinishLoginFault {
 
 impl FinishLoginError {
     pub(super) fn new(fault: FinishLoginFault) -> Self {
-        Self { fault, return_to: None }
+        Self { fault, under_way: None }
     }
 
-    pub(super) fn returning(fault: FinishLoginFault, return_to: impl Into<String>) -> Self {
-        Self { fault, return_to: Some(return_to.into()) }
+    pub(super) fn of(fault: FinishLoginFault, under_way: LoginUnderWay) -> Self {
+        Self { fault, under_way: Some(Box::new(under_way)) }
     }
 
     /// The path that the login wanted to return to, when it is known.
     pub fn return_to(&self) -> Option<&str> {
-        self.return_to.as_deref()
+        self.under_way.as_ref().map(|login| login.return_to.as_str())
+    }
+
+    /// The login that it was, when that is known.
+    pub fn under_way(&self) -> Option<&LoginUnderWay> {
+        self.under_way.as_deref()
     }
 
     /// The stable code of the error answer.

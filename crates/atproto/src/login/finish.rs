@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use bowerbird_core::ports::Purpose;
 use bowerbird_core::{
-    Account, AuthorizationRequest, BrowserBinding, Connection, Did, LoginPurpose, RefreshClass, Secret, SecretBytes,
+    Account, AuthorizationRequest, BrowserBinding, Connection, Did, LoginEnding, LoginPurpose, RefreshClass, Secret,
+    SecretBytes,
 };
 use bowerbird_oauth::{
     AuthorizationServerMetadata, CallbackParams, ExpectedAnswer, Issuer, IssuerCheckError, PkceVerifier, SigningKey,
@@ -16,7 +17,7 @@ use bowerbird_oauth::{
 };
 use bowerbird_vault::LoginSealError;
 
-use super::error::{FinishLoginError, FinishLoginFault};
+use super::error::{FinishLoginError, FinishLoginFault, LoginUnderWay};
 use super::keep::{KeepError, NewTokens};
 use super::revoke::Doomed;
 use super::stored::{StateOrigin, state_key, state_origin};
@@ -41,6 +42,10 @@ pub struct FinishedLogin {
     pub purpose: LoginPurpose,
     /// The path to return to.
     pub return_to: String,
+    /// Where the end goes.
+    pub ending: LoginEnding,
+    /// Whether the browser that came back is the one that began; else nothing says that they belong to one person.
+    pub began_here: bool,
 }
 
 impl Logins {
@@ -59,12 +64,12 @@ impl Logins {
             Err(error) => return Err(self.refuse_malformed(error, browser).await),
         };
         let pending = self.parts.take(params.state(), browser.as_ref()).await?;
-        let return_to = pending.return_to.clone();
+        let under_way = LoginUnderWay::of(&pending);
         let parts = Arc::clone(&self.parts);
         let task = tokio::spawn(async move { parts.complete(params, pending).await });
         match task.await {
-            Ok(outcome) => outcome.map_err(|fault| FinishLoginError::returning(fault, return_to)),
-            Err(_) => Err(FinishLoginError::returning(FinishLoginFault::Interrupted, return_to)),
+            Ok(outcome) => outcome.map_err(|fault| FinishLoginError::of(fault, under_way)),
+            Err(_) => Err(FinishLoginError::of(FinishLoginFault::Interrupted, under_way)),
         }
     }
 
@@ -83,7 +88,7 @@ impl Logins {
         };
         let fault = FinishLoginFault::InvalidRequest(error.into());
         match ended {
-            Ok(Some(pending)) => FinishLoginError::returning(fault, pending.return_to),
+            Ok(Some(pending)) => FinishLoginError::of(fault, LoginUnderWay::of(&pending)),
             Ok(None) => fault.into(),
             Err(refused) => refused.into(),
         }
@@ -248,6 +253,8 @@ impl LoginParts {
             granted_scope: scope,
             purpose: pending.purpose.clone(),
             return_to: pending.return_to.clone(),
+            ending: pending.ending.clone(),
+            began_here: pending.browser.is_some(),
         })
     }
 }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use bowerbird_core::ports::{Clock, Entropy, Stores};
 use bowerbird_vault::Vault;
 
-pub use error::{FinishLoginError, FinishLoginFault, StartLoginError};
+pub use error::{FinishLoginError, FinishLoginFault, LoginUnderWay, StartLoginError};
 pub(crate) use error::{discovery_code, discovery_status, identity_code, identity_status};
 pub use finish::FinishedLogin;
 pub(crate) use keep::{KeepError, NewTokens};

@@ -1,6 +1,6 @@
 //! New consent for an account whose grant is gone.
 
-use bowerbird_core::{AccountId, BrowserBinding, DeviceSessionId, LoginIdentifier, LoginPurpose};
+use bowerbird_core::{AccountId, BrowserBinding, DeviceSessionId, LoginEnding, LoginIdentifier, LoginPurpose};
 
 use super::{Logins, StartLogin, StartLoginError, StartedLogin};
 
@@ -21,6 +21,7 @@ impl Logins {
             prompt: None,
             purpose: LoginPurpose::Repair { account, device },
             return_to,
+            ending: LoginEnding::Browser,
             browser,
             state: None,
         })

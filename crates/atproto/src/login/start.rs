@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bowerbird_core::ports::{Purpose, StoreError};
 use bowerbird_core::{
-    AuthorizationRequest, AuthorizationRequestRecord, BrowserBinding, Did, Handle, LoginIdentifier, LoginPurpose,
-    Secret, Timestamp,
+    AuthorizationRequest, AuthorizationRequestRecord, BrowserBinding, Did, Handle, LoginEnding, LoginIdentifier,
+    LoginPurpose, Secret, Timestamp,
 };
 use bowerbird_oauth::{
     AuthorizationServerMetadata, Origin, ParAnswer, PkceVerifier, Prompt, PushedAuthorizationRequest, SigningKey,
@@ -32,6 +32,8 @@ pub struct StartLogin {
     pub purpose: LoginPurpose,
     /// The path to return to, checked by the caller to be one of this server's own; anything else becomes `/`.
     pub return_to: String,
+    /// Where the end goes.
+    pub ending: LoginEnding,
     /// The browser that begins; only the same one may end the login.
     pub browser: Option<BrowserBinding>,
     /// 256 random bits of the caller's own; the mark of the browser is put behind them. None draws fresh ones.
@@ -83,6 +85,7 @@ impl Logins {
             scope: parts.caller.client().scope().to_string(),
             purpose: request.purpose,
             return_to: own_path(request.return_to),
+            ending: request.ending,
             browser: request.browser,
             created_at: now,
         };

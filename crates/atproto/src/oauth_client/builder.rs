@@ -96,6 +96,8 @@ impl OAuthClientBuilder {
             data_keys: Arc::clone(&sessions.data_keys),
             authorization_requests: self.states.unwrap_or(memory.authorization_requests),
             device_sessions: memory.device_sessions,
+            handoffs: memory.handoffs,
+            renewals: memory.renewals,
             alerts: memory.alerts,
         };
         let keys = self.keys.unwrap_or_else(|| Arc::new(EphemeralKeys::new(ports.entropy.as_ref())));

@@ -8,7 +8,7 @@ mod session;
 mod stores;
 
 use bowerbird_core::ports::full_body;
-use bowerbird_core::{BrowserBinding, Did, LoginIdentifier, LoginPurpose, Platform};
+use bowerbird_core::{BrowserBinding, Did, LoginEnding, LoginIdentifier, LoginPurpose, Platform};
 use bowerbird_oauth::{Origin, Prompt, TransportPolicy};
 use bowerbird_vault::CheckoutError;
 use bytes::Bytes;
@@ -116,6 +116,7 @@ impl OAuthClient {
                 prompt,
                 purpose: LoginPurpose::SignIn,
                 return_to: "/".to_owned(),
+                ending: LoginEnding::Browser,
                 browser: self.browser,
                 state: None,
             })

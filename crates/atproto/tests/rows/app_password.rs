@@ -1,7 +1,7 @@
 //! Rows 75 and 76, and the life of an app-password session: what is answered, and what is not sent.
 
 use bowerbird_atproto::{AppPasswordError, AppPasswordLogin, FinishedLogin, ProxyError};
-use bowerbird_core::{CredentialState, LoginIdentifier, LoginPurpose, NeedsReauth, RefreshClass, Secret};
+use bowerbird_core::{CredentialState, LoginEnding, LoginIdentifier, LoginPurpose, NeedsReauth, RefreshClass, Secret};
 use bowerbird_testkit::fault::{CanaryKind, FaultNetwork, Misbehave, PasswordKind, Verdict};
 use bytes::Bytes;
 use http::Response;
@@ -36,6 +36,8 @@ fn as_finished(login: AppPasswordLogin) -> FinishedLogin {
         granted_scope: login.scope,
         purpose: LoginPurpose::SignIn,
         return_to: "/".to_owned(),
+        ending: LoginEnding::Browser,
+        began_here: true,
     }
 }
 

@@ -9,7 +9,7 @@ use bowerbird_atproto::{
 use bowerbird_core::memory::MemoryStores;
 use bowerbird_core::ports::{Clock, Stores, StreamBody, full_body};
 use bowerbird_core::testing::FixedKeys;
-use bowerbird_core::{BrowserBinding, LoginIdentifier, LoginPurpose, Nsid, Timestamp};
+use bowerbird_core::{BrowserBinding, LoginEnding, LoginIdentifier, LoginPurpose, Nsid, Timestamp};
 use bowerbird_net::{NetClient, NetConfig, OsEntropy, SystemClock, TestSwitches};
 use bowerbird_oauth::TransportPolicy;
 use bowerbird_testkit::fault::{CanaryKind, FaultNetwork};
@@ -194,6 +194,7 @@ pub(crate) fn login(identifier: &str) -> StartLogin {
         prompt: None,
         purpose: LoginPurpose::SignIn,
         return_to: "/".into(),
+        ending: LoginEnding::Browser,
         browser: BROWSER,
         state: None,
     }

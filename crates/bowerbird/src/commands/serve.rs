@@ -156,6 +156,7 @@ fn server_parts(loaded: &Loaded, composition: &Composition) -> Result<ServerPart
             trusted_proxies: settings.trusted_proxies.clone(),
             expose_tokens: settings.expose_tokens == ExposeTokens::Debug,
             app_passwords: settings.app_passwords,
+            mobile: settings.mobile.clone(),
             policy_uri: settings.policy_uri.clone(),
             tos_uri: settings.tos_uri.clone(),
             version: env!("CARGO_PKG_VERSION"),
@@ -199,6 +200,9 @@ async fn purge(stores: Stores, device_log: Option<Arc<dyn DeviceChangeLog>>, clo
         let now = clock.now();
         if let Err(error) = stores.authorization_requests.purge(now).await {
             tracing::warn!(%error, "expired logins could not be removed");
+        }
+        if let Err(error) = stores.handoffs.purge(now).await {
+            tracing::warn!(%error, "expired codes of apps could not be removed");
         }
         if let Err(error) = stores.device_sessions.purge(now).await {
             tracing::warn!(%error, "expired device sessions could not be removed");

@@ -1,6 +1,7 @@
 //! Configuration: read once, checked whole, then passed down as plain values.
 
 mod encryption_keys;
+mod mobile;
 mod secrets;
 mod settings;
 mod source;

@@ -3,9 +3,10 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use bowerbird_server::MobileConfig;
 use url::{Host, Url};
 
-use super::{ConfigError, Values};
+use super::{ConfigError, Values, mobile};
 
 /// Whether upstream tokens may be shown (DECISIONS 4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +39,7 @@ pub(crate) struct Settings {
     pub(crate) policy_uri: Option<Url>,
     pub(crate) tos_uri: Option<Url>,
     pub(crate) scope: String,
+    pub(crate) mobile: MobileConfig,
     pub(crate) session_ttl: i64,
     pub(crate) plc_url: Url,
     pub(crate) handle_resolver_url: Option<Url>,
@@ -92,6 +94,7 @@ impl Settings {
             policy_uri: https(values, "BOWERBIRD_POLICY_URI")?,
             tos_uri: https(values, "BOWERBIRD_TOS_URI")?,
             scope,
+            mobile: mobile::mobile(values)?,
             session_ttl: session_ttl(values)?,
             plc_url: origin(values, "BOWERBIRD_PLC_URL")?.ok_or_else(|| missing("BOWERBIRD_PLC_URL"))?,
             handle_resolver_url: origin(values, "BOWERBIRD_HANDLE_RESOLVER_URL")?,

@@ -87,6 +87,24 @@ pub(crate) const VARIABLES: &[Variable] = &[
     optional("BOWERBIRD_TOS_URI", "https address of the terms of service."),
     plain("BOWERBIRD_SCOPE", "atproto transition:generic", "The OAuth scope to ask for; must contain `atproto`."),
     plain(
+        "BOWERBIRD_MOBILE_SCHEME",
+        "app://auth-callback",
+        "Where apps wait for the end of a sign-in, comma separated: custom schemes such as `myapp://auth-callback`, or https app links. The first one, unless an app names another of them. No client can add one.",
+    ),
+    plain(
+        "BOWERBIRD_MOBILE_HANDOFF",
+        "auto",
+        "What an app is given at the end. `auto`: a one-time code to those that send `code_challenge_method=S256`, the session itself to those of the older contract. `code`: always a code. `session_token`: the session itself to whoever starts by `/api/auth/mobile-start`.",
+    ),
+    optional(
+        "BOWERBIRD_ANDROID_APPS",
+        "Android apps that this domain stands for, comma separated: `package=SHA-256 fingerprint` (upper-case hexadecimal with colons), one entry for each fingerprint. Served as `/.well-known/assetlinks.json`.",
+    ),
+    optional(
+        "BOWERBIRD_APPLE_APPS",
+        "iOS and macOS apps that this domain stands for, comma separated: `TEAMID.bundle.id`. Served as `/.well-known/apple-app-site-association`.",
+    ),
+    plain(
         "BOWERBIRD_SESSION_TTL",
         "604800",
         "Seconds that a session lives without use. A public client's is capped at 14 days.",

@@ -4,21 +4,23 @@ use async_trait::async_trait;
 
 use super::MemoryStores;
 use crate::ports::{Cas, DeviceSessionStore, StoreError};
-use crate::{AccountId, DeviceAccount, DeviceSession, DeviceSessionId, Timestamp};
+use crate::{AccountId, DeviceAccount, DeviceSession, DeviceSessionId, RenewalLine, Timestamp};
 
 /// A session, and the order in which its accounts were used.
 #[derive(Clone, Debug)]
 pub(super) struct DeviceRow {
-    device: DeviceSession,
+    pub(super) device: DeviceSession,
     /// Its accounts, the active one last: so the one before it is the next when it goes.
     by_use: Vec<AccountId>,
+    /// The line of its refresh strings, and the place of the newest.
+    pub(super) renewal: Option<(RenewalLine, i64)>,
 }
 
 impl DeviceRow {
     fn new(device: &DeviceSession) -> Self {
         let others =
             device.accounts.iter().map(|entry| entry.account).filter(|account| Some(*account) != device.active);
-        let mut row = Self { by_use: others.chain(device.active).collect(), device: device.clone() };
+        let mut row = Self { by_use: others.chain(device.active).collect(), device: device.clone(), renewal: None };
         row.device.accounts.sort_by_key(|entry| (entry.added_at, entry.account));
         row
     }

@@ -293,6 +293,10 @@ pub struct Stores {
     pub authorization_requests: std::sync::Arc<dyn AuthorizationRequestStore>,
     /// Device sessions.
     pub device_sessions: std::sync::Arc<dyn DeviceSessionStore>,
+    /// One-time codes for apps.
+    pub handoffs: std::sync::Arc<dyn super::HandoffStore>,
+    /// The lines of refresh strings.
+    pub renewals: std::sync::Arc<dyn super::RenewalStore>,
     /// Incidents and webhooks.
     pub alerts: std::sync::Arc<dyn super::AlertStore>,
 }

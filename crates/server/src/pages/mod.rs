@@ -1,6 +1,7 @@
 //! Pages: small, rendered here, usable without script.
 
 mod assets;
+mod continue_to_app;
 mod docs;
 mod home;
 mod text;
@@ -10,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderValue, REFERRER_POLICY};
 
 pub(crate) use assets::{CSS, FAVICON, css_path};
+pub(crate) use continue_to_app::continue_page;
 pub(crate) use docs::docs_page;
 pub(crate) use home::{HomePage, home_page};
 pub(crate) use text::visible;

@@ -7,6 +7,8 @@ pub(crate) mod account_avatar;
 pub(crate) mod account_list;
 pub(crate) mod account_remove;
 pub(crate) mod assets;
+pub(crate) mod auth_start;
+pub(crate) mod auth_tokens;
 pub(crate) mod client_metadata;
 pub(crate) mod docs;
 pub(crate) mod events;
@@ -18,6 +20,7 @@ pub(crate) mod jwks;
 pub(crate) mod login;
 pub(crate) mod login_repair;
 pub(crate) mod logout;
+pub(crate) mod mobile_start;
 pub(crate) mod oauth_callback;
 pub(crate) mod openapi_json;
 pub(crate) mod ready;
@@ -28,10 +31,10 @@ pub(crate) mod xrpc;
 
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION, SET_COOKIE};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION, RETRY_AFTER, SET_COOKIE};
 use http::{HeaderValue, StatusCode};
 
-use crate::error::ApiError;
+use crate::error::{ApiError, ERROR_HEADER};
 
 /// A JSON answer from text at hand.
 fn json(body: impl Into<Bytes>) -> Response {
@@ -43,6 +46,25 @@ fn json(body: impl Into<Bytes>) -> Response {
 /// A JSON answer from a value.
 fn json_of(value: &impl serde::Serialize) -> Response {
     serde_json::to_vec(value).map_or_else(|error| ApiError::internal(error).into_response(), json)
+}
+
+/// An error in a form that an older contract documents: `error` is a sentence there. Our own code is in the header.
+fn documented_error(status: StatusCode, code: &'static str, body: &impl serde::Serialize) -> Response {
+    let mut response = json_of(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(ERROR_HEADER, HeaderValue::from_static(code));
+    response
+}
+
+/// Says when to try again, and what happened to whoever reads the log.
+fn retry_later(mut response: Response, error: &ApiError) -> Response {
+    if let Some(seconds) = error.retry_after {
+        response.headers_mut().insert(RETRY_AFTER, seconds.into());
+    }
+    if error.status.is_server_error() {
+        tracing::warn!(code = error.code, cause = error.cause_chain(), "a sign-in did not begin");
+    }
+    response
 }
 
 /// Adds a cookie.

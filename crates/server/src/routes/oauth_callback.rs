@@ -1,17 +1,24 @@
-//! `GET /oauth/callback`: a person comes back from their authorization server (rows ).
+//! `GET /oauth/callback`: a person comes back from their authorization server (rows, D-014).
 
 use axum::extract::State;
 use axum::response::Response;
-use bowerbird_atproto::{FinishLoginError, FinishedLogin, Logins};
-use bowerbird_core::{BrowserBinding, DeviceSession, DeviceSessionId, LoginPurpose};
+use bowerbird_atproto::{FinishLoginError, FinishLoginFault, FinishedLogin, Logins};
+use bowerbird_core::ports::StoreError;
+use bowerbird_core::{
+    AppReturn, BrowserBinding, DeviceSession, DeviceSessionId, HandoffForm, LoginEnding, LoginPurpose, Secret,
+};
+use http::header::LOCATION;
 use http::{HeaderMap, StatusCode, Uri};
+use url::form_urlencoded;
 
 use super::{redirect, with_cookie};
 use crate::arrival::Arrivals;
 use crate::cookies::{self, SessionCookieName};
 use crate::device_name::device_name;
-use crate::error::ApiError;
+use crate::error::{ApiError, Wish};
 use crate::extract::{CredentialFault, Presented};
+use crate::handoffs::{Handoffs, Left};
+use crate::pages;
 use crate::return_to::return_to;
 use crate::seals::Seals;
 use crate::sign_in;
@@ -31,6 +38,8 @@ pub(crate) const TEXT: &str = "Login failed: ";
         ("error_description" = Option<String>, Query, description = "The same in words"),
     ),
     responses(
+        (status = 200, description = "Signed in, for an app that began by itself: a page that names it, and a link to it"),
+        (status = 302, description = "To the app that began, with `code`, or with `error` and `error_description`"),
         (status = 303, description = "Signed in; to where the login began, with a new session cookie"),
         (status = 400, description = "Refused: unknown or used state, another browser, another issuer, an error of the authorization server"),
         (status = 403, description = "The answer is about an account that its issuer does not speak for"),
@@ -53,7 +62,6 @@ pub(crate) async fn get(
             None => None,
         },
     };
-    let planted = matches!(cookies::session_cookie(&headers, &site), Ok(Some((SessionCookieName::Plain, _))));
     let browser = sign_in::presented(&headers, &site).map_err(refused)?;
     let query = uri.query().unwrap_or_default().to_owned();
     let device = present.map(|signed_in| signed_in.device.session.id.clone());
@@ -61,17 +69,48 @@ pub(crate) async fn get(
     let ended = tokio::spawn(ending.end(query, browser, device, device_name(&headers)))
         .await
         .map_err(|error| refused(ApiError::internal(error)))?;
-    let Ended { session, login } = ended.map_err(refused)?;
+    match ended {
+        Ok(Ended::Here { session, login }) => to_browser(&site, &seals, &headers, &session, &login),
+        Ok(Ended::ForApp { link, login }) => Ok(to_app(&site, &headers, &link, &login)),
+        Err(Unended::Here(error)) => Err(refused(error)),
+        Err(Unended::ForApp(link)) => Ok(app_redirect(&link)),
+    }
+}
 
-    let name = SessionCookieName::of(&site);
-    let seal = seals.renew(&session, &login.account);
-    let cookie = seal.cookie(&site, name).ok_or_else(|| ApiError::internal("the seal is not a header value"))?;
+fn to_browser(
+    site: &Site,
+    seals: &Seals,
+    headers: &HeaderMap,
+    session: &DeviceSession,
+    login: &FinishedLogin,
+) -> Result<Response, ApiError> {
+    let planted = matches!(cookies::session_cookie(headers, site), Ok(Some((SessionCookieName::Plain, _))));
+    let name = SessionCookieName::of(site);
+    let seal = seals.renew(session, &login.account);
+    let cookie = seal.cookie(site, name).ok_or_else(|| ApiError::internal("the seal is not a header value"))?;
     let mut response = redirect(StatusCode::SEE_OTHER, &return_to(&site.base_url, Some(&login.return_to)));
     if planted && name != SessionCookieName::Plain {
         // Else an older seal would come along with every later request.
-        response = with_cookie(response, cookies::clear_session(&site, SessionCookieName::Plain));
+        response = with_cookie(response, cookies::clear_session(site, SessionCookieName::Plain));
     }
     Ok(with_cookie(response, cookie))
+}
+
+/// To the app at once where the browser that began came back. Else an app began by itself, and nothing says that it is one
+/// of this person's: a page names both, and goes on when the person says so (security row 64). Programs are no people.
+fn to_app(site: &Site, headers: &HeaderMap, link: &Secret, login: &FinishedLogin) -> Response {
+    if login.began_here || Wish::of(headers) != Wish::Page {
+        return app_redirect(link);
+    }
+    pages::continue_page(site, &login.account.handle, link)
+}
+
+fn app_redirect(link: &Secret) -> Response {
+    let mut response = redirect(StatusCode::FOUND, link.expose());
+    if let Some(location) = response.headers_mut().get_mut(LOCATION) {
+        location.set_sensitive(true);
+    }
+    response
 }
 
 /// What ends a login. Cheap to clone.
@@ -79,16 +118,30 @@ pub(crate) async fn get(
 pub(crate) struct Ending {
     logins: Logins,
     arrivals: Arrivals,
+    handoffs: Handoffs,
+    seals: Seals,
 }
 
-struct Ended {
-    session: DeviceSession,
-    login: FinishedLogin,
+enum Ended {
+    Here {
+        session: DeviceSession,
+        login: FinishedLogin,
+    },
+    /// With the address that the app waits for.
+    ForApp {
+        link: Secret,
+        login: FinishedLogin,
+    },
+}
+
+enum Unended {
+    Here(ApiError),
+    ForApp(Secret),
 }
 
 impl Ending {
-    pub(crate) fn new(logins: Logins, arrivals: Arrivals) -> Self {
-        Self { logins, arrivals }
+    pub(crate) fn new(logins: Logins, arrivals: Arrivals, handoffs: Handoffs, seals: Seals) -> Self {
+        Self { logins, arrivals, handoffs, seals }
     }
 
     async fn end(
@@ -97,18 +150,92 @@ impl Ending {
         browser: Option<BrowserBinding>,
         present: Option<DeviceSessionId>,
         device_name: String,
-    ) -> Result<Ended, ApiError> {
-        let login = self.logins.finish(&query, browser).await.map_err(finish_error)?;
+    ) -> Result<Ended, Unended> {
+        let login = self.logins.finish(&query, browser).await.map_err(unended)?;
+        if let LoginEnding::App(app) = &login.ending {
+            let link = self.hand_over(&login, app, device_name).await;
+            let link =
+                link.map_err(|error| failed_for_app(app, "store_unavailable", "authentication_failed", &error))?;
+            return Ok(Ended::ForApp { link, login });
+        }
         // The browser's own session first; else the one that began the login, which is this browser's too: the login
         // cookie has just proved it.
-        let device = present.or_else(|| match &login.purpose {
-            LoginPurpose::SignIn => None,
-            LoginPurpose::AddAccount { device } => Some(device.clone()),
-            LoginPurpose::Repair { device, .. } => device.clone(),
-        });
-        let session = self.arrivals.put(&login.account, device.as_ref(), &device_name).await?;
-        Ok(Ended { session, login })
+        let device = present.or_else(|| device_of(&login.purpose));
+        let session = self.arrivals.put(&login.account, device.as_ref(), &device_name).await;
+        let session = session.map_err(|error| Unended::Here(error.into()))?;
+        Ok(Ended::Here { session, login })
     }
+
+    /// The session is the app's, not that of the browser that it borrowed.
+    async fn hand_over(
+        &self,
+        login: &FinishedLogin,
+        app: &AppReturn,
+        device_name: String,
+    ) -> Result<Secret, StoreError> {
+        let (account, device) = (&login.account, device_of(&login.purpose));
+        match &app.form {
+            HandoffForm::Code { challenge } => {
+                self.arrivals.announce(account).await;
+                let left = Left { account: account.id, device, device_name, challenge: challenge.clone() };
+                let code = self.handoffs.leave(left).await?;
+                Ok(app_link(app, &[("code", code.expose())]))
+            }
+            HandoffForm::Session => {
+                let session = self.arrivals.put(account, device.as_ref(), &device_name).await?;
+                let seal = self.seals.renew(&session, account);
+                let (did, handle) = (account.did.as_str(), account.handle.as_str());
+                Ok(app_link(app, &[("session_token", seal.expose()), ("did", did), ("handle", handle)]))
+            }
+        }
+    }
+}
+
+fn device_of(purpose: &LoginPurpose) -> Option<DeviceSessionId> {
+    match purpose {
+        LoginPurpose::SignIn => None,
+        LoginPurpose::AddAccount { device } => Some(device.clone()),
+        LoginPurpose::Repair { device, .. } => device.clone(),
+    }
+}
+
+/// The app's address with what it is told. It may hold a code.
+fn app_link(app: &AppReturn, pairs: &[(&str, &str)]) -> Secret {
+    let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+    Secret::new(format!("{}?{query}", app.address))
+}
+
+/// An app is told at its address; everybody else, and whoever began nothing that is known, here.
+fn unended(error: FinishLoginError) -> Unended {
+    let app = error.under_way().and_then(|login| match &login.ending {
+        LoginEnding::App(app) => Some(app.clone()),
+        _ => None,
+    });
+    let Some(app) = app else { return Unended::Here(finish_error(error)) };
+    // The words of RFC 6749 where the account's server said them; ours have one.
+    let code = error.fault.code();
+    let told = match &error.fault {
+        FinishLoginFault::Denied { .. } => code,
+        _ => "authentication_failed",
+    };
+    failed_for_app(&app, code, told, &error)
+}
+
+fn failed_for_app(app: &AppReturn, code: &str, told: &str, error: &dyn std::error::Error) -> Unended {
+    tracing::warn!(code, cause = %chain(error), "a sign-in of an app failed");
+    let description = pages::visible(&error.to_string(), 200);
+    Unended::ForApp(app_link(app, &[("error", told), ("error_description", &description)]))
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
 }
 
 fn refused(error: ApiError) -> ApiError {

@@ -25,6 +25,10 @@ const TABLE: &[(&str, &str, u16, u16, Option<u16>)] = &[
     ("GET", "/validate-session", 401, 401, None),
     // Signing out twice is no error.
     ("POST", "/api/auth/logout", 200, 200, None),
+    // For whoever asks: what they begin or exchange says who they are.
+    ("POST", "/api/auth/start", 400, 400, None),
+    ("POST", "/api/auth/mobile-start", 400, 400, None),
+    ("POST", "/api/auth/tokens", 400, 400, None),
     ("GET", "/api/accounts", 401, 401, None),
     ("POST", "/api/accounts", 401, 401, None),
     // The same, with the header against forgery.
@@ -56,6 +60,8 @@ fn request(house: &House, method: &str, path: &str) -> TestRequest {
     let form = path.starts_with("/accounts/") || path == "/sign-out" || (path == "/login" && method == "POST");
     let request = if form {
         TestRequest::post_form(&url, &[("account", NOBODYS)])
+    } else if path.starts_with("/api/auth/") && path != "/api/auth/logout" && method == "POST" {
+        TestRequest::post_json(&url, &serde_json::json!({"code": "x"}))
     } else if path == "/api/accounts" && method == "POST" {
         TestRequest::post_json(&url, &serde_json::json!({"handle": "x"}))
     } else {

@@ -10,6 +10,7 @@ mod cors;
 mod credentials;
 mod csrf;
 mod documents;
+mod handoff;
 mod hosts;
 mod isolation;
 mod limits;

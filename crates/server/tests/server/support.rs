@@ -12,7 +12,7 @@ use bowerbird_core::testing::FixedKeys;
 use bowerbird_core::{Did, Secret};
 use bowerbird_net::{NetClient, NetConfig, OsEntropy, SystemClock};
 use bowerbird_oauth::TransportPolicy;
-use bowerbird_server::{ServeLimits, ServerConfig, ServerParts, SharedTier};
+use bowerbird_server::{HandoffMode, MobileConfig, ServeLimits, ServerConfig, ServerParts, SharedTier};
 use bowerbird_testkit::actors::{App, Visitor};
 use bowerbird_testkit::fault::{AuthorizationServer, FaultAccount, FaultNetwork};
 use bowerbird_testkit::http_client::{Answer, TestClient};
@@ -50,6 +50,12 @@ pub(crate) struct Plan {
     pub(crate) expose_tokens: bool,
     /// App passwords are on in a test's house, though off by default.
     pub(crate) no_app_passwords: bool,
+    /// What apps are given.
+    pub(crate) handoff: HandoffMode,
+    /// Where apps wait; `app://auth-callback` and `limit://auth` when empty.
+    pub(crate) app_addresses: Vec<&'static str>,
+    /// Servers whose accounts may come in; all when empty.
+    pub(crate) allowed_pds: Vec<String>,
     pub(crate) limits: ServeLimits,
 }
 
@@ -85,6 +91,7 @@ impl House {
             plc_url: Url::parse(network.plc().server().origin()).unwrap(),
             handle_resolver_url: Some(Url::parse(network.pds().origin()).unwrap()),
             resolver: ResolverMode::Native,
+            allowed_pds: plan.allowed_pds,
             transport: TransportPolicy::with_plain_http(egress.split(',').map(str::to_owned)),
             ..AtprotoConfig::new(Url::parse(&base_url).unwrap()).unwrap()
         };
@@ -104,6 +111,11 @@ impl House {
         }
         let ready = Arc::new(AtomicBool::new(true));
         let is_ready = Arc::clone(&ready);
+        let app_addresses = match plan.app_addresses.as_slice() {
+            [] => &["app://auth-callback", "limit://auth"],
+            given => given,
+        };
+        let app_addresses = app_addresses.iter().map(|address| address.parse().unwrap()).collect();
         let parts = ServerParts {
             config: ServerConfig {
                 base_url: Url::parse(&base_url).unwrap(),
@@ -113,6 +125,7 @@ impl House {
                 trusted_proxies: plan.trusted_proxies,
                 expose_tokens: plan.expose_tokens,
                 app_passwords: !plan.no_app_passwords,
+                mobile: MobileConfig { addresses: app_addresses, handoff: plan.handoff, ..MobileConfig::default() },
                 policy_uri: None,
                 tos_uri: None,
                 version: "0.0.0-test",

@@ -7,6 +7,8 @@ mod connections;
 mod credentials;
 mod data_keys;
 mod device_sessions;
+mod handoffs;
+mod renewals;
 
 use bowerbird_core::ports::Cas;
 

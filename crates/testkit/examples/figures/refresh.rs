@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bowerbird_atproto::{Atproto, AtprotoConfig, AtprotoPorts, StartLogin};
 use bowerbird_core::testing::FixedKeys;
-use bowerbird_core::{BrowserBinding, ConnectionId, LoginIdentifier, LoginPurpose};
+use bowerbird_core::{BrowserBinding, ConnectionId, LoginEnding, LoginIdentifier, LoginPurpose};
 use bowerbird_net::{NetClient, NetConfig, OsEntropy, SystemClock};
 use bowerbird_oauth::TransportPolicy;
 use bowerbird_storage_file::{FileSpill, SPILL_BYTES};
@@ -103,6 +103,7 @@ async fn sign_in(atproto: &Atproto, handle: &str) -> ConnectionId {
         prompt: None,
         purpose: LoginPurpose::SignIn,
         return_to: "/".to_owned(),
+        ending: LoginEnding::Browser,
         browser: Some(BROWSER),
         state: None,
     };

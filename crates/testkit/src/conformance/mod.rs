@@ -18,7 +18,9 @@ pub mod credentials;
 pub mod data_keys;
 pub mod device_sessions;
 mod fixtures;
+pub mod handoffs;
 pub mod leases;
+pub mod renewals;
 pub mod text;
 
 use std::panic::AssertUnwindSafe;
@@ -120,6 +122,22 @@ macro_rules! conformance_properties {
                 the_last_account_takes_the_session_along,
                 touch_moves_forward_only_and_revives_nothing,
                 lists_are_last_used_first,
+            }
+            handoffs {
+                it_comes_back_once_as_it_was,
+                one_of_fifty_redeems,
+                three_wrong_verifiers_burn_it,
+                a_proof_is_exact_also_where_none_is_expected,
+                expired_is_unknown_and_purged,
+                it_goes_with_its_account,
+            }
+            renewals {
+                each_string_has_one_successor,
+                everybody_with_one_string_gets_one_successor,
+                a_string_whose_successor_was_used_is_superseded,
+                a_line_follows_its_session_and_ends_with_it,
+                a_new_line_ends_the_old_one,
+                a_string_ahead_of_a_restored_row_counts,
             }
             text {
                 hostile_text_is_kept_or_refused,

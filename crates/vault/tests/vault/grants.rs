@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use bowerbird_core::testing::{FixedKeys, SeededEntropy};
 use bowerbird_core::{
-    AccountId, AuthorizationRequest, BrowserBinding, Connection, ConnectionId, CredentialState, DeviceSessionId, Did,
-    LoginPurpose, Platform, RefreshClass, Secret, SecretBytes, StateHash, Timestamp,
+    AccountId, AppReturn, AuthorizationRequest, BrowserBinding, Connection, ConnectionId, CredentialState,
+    DeviceSessionId, Did, HandoffForm, LoginEnding, LoginPurpose, Platform, RefreshClass, Secret, SecretBytes,
+    StateHash, Timestamp,
 };
 use bowerbird_vault::{CheckoutError, GrantError, LoginSealError, OpenError, RemoveError, Vault};
 use futures_util::future::join_all;
@@ -330,6 +331,7 @@ fn request(purpose: LoginPurpose) -> AuthorizationRequest {
         scope: "atproto".to_owned(),
         purpose,
         return_to: "/inbox?x=\"1\"".to_owned(),
+        ending: LoginEnding::Browser,
         browser: Some(BrowserBinding([3; 32])),
         created_at: Timestamp::from_millis(1_767_225_600_123),
     }
@@ -361,6 +363,24 @@ async fn a_login_opens_to_what_was_sealed_under_its_own_state_only() {
         let keys = FixedKeys::of(&[("knew", [1; 32]), ("ktest", [7; 32])]);
         let rotated = vault_on(&house.stores, &house.issuer, &house.clock, keys, "cluster-a");
         assert!(rotated.open_login(&sealed, &state).await.is_ok());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_remembers_where_its_end_goes() {
+    let house = House::empty().await;
+    let state = StateHash([5; 32]);
+    let app = |form| LoginEnding::App(AppReturn { address: "app://auth-callback".to_owned(), form });
+    for ending in [
+        LoginEnding::Browser,
+        app(HandoffForm::Code { challenge: Some("challenge".to_owned()) }),
+        app(HandoffForm::Code { challenge: None }),
+        app(HandoffForm::Session),
+        LoginEnding::Opener { origin: "https://app.example".to_owned() },
+    ] {
+        let login = AuthorizationRequest { ending: ending.clone(), ..request(LoginPurpose::SignIn) };
+        let sealed = house.vault.seal_login(&login, &state).await.unwrap();
+        assert_eq!(house.vault.open_login(&sealed, &state).await.unwrap().ending, ending);
     }
 }
 

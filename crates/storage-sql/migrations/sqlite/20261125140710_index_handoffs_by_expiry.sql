@@ -1,0 +1,1 @@
+CREATE INDEX handoffs_by_expiry ON handoffs (expires_at);

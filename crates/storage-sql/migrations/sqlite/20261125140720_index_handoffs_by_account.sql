@@ -1,0 +1,1 @@
+CREATE INDEX handoffs_by_account ON handoffs (account_id);
