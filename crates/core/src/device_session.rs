@@ -31,6 +31,14 @@ pub struct DeviceAccount {
 }
 
 impl DeviceSession {
+    /// The most accounts that a device may hold.
+    pub const MAX_ACCOUNTS: usize = 100;
+
+    /// Whether the device has no place for one more account. One that it holds can sign in again, always.
+    pub fn is_full_for(&self, account: AccountId) -> bool {
+        self.accounts.len() >= Self::MAX_ACCOUNTS && !self.holds(account)
+    }
+
     /// Whether the account is signed in on this device.
     pub fn holds(&self, account: AccountId) -> bool {
         self.accounts.iter().any(|entry| entry.account == account)

@@ -27,6 +27,7 @@ pub mod memory;
 mod nsid;
 pub mod ports;
 pub mod refresh;
+mod security_event;
 #[cfg(feature = "testing")]
 pub mod testing;
 
@@ -49,3 +50,4 @@ pub use handoff::{
 pub use ids::{AccountId, ConnectionId, DeviceSessionId, IdError, NoticeId};
 pub use login_identifier::{LoginIdentifier, LoginIdentifierError};
 pub use nsid::{Nsid, NsidError};
+pub use security_event::{SecurityEvent, SecurityEventKind};

@@ -21,6 +21,7 @@ mod credentials;
 mod data_keys;
 mod device_sessions;
 mod handoffs;
+mod security_events;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -33,7 +34,7 @@ use self::handoffs::HandoffRow;
 use crate::ports::{Incident, IncidentSubject, Stores};
 use crate::{
     Account, AccountId, AuthorizationRequestRecord, Connection, ConnectionId, CredentialRecord, DeviceSessionId,
-    HandoffCodeHash, StateHash, WrappedDataKey,
+    HandoffCodeHash, SecurityEvent, StateHash, WrappedDataKey,
 };
 
 /// Every store, over one set of tables behind one lock; so what spans several stores (removing an account) is atomic.
@@ -56,7 +57,8 @@ impl MemoryStores {
             device_sessions: shared.clone(),
             handoffs: shared.clone(),
             renewals: shared.clone(),
-            alerts: shared,
+            alerts: shared.clone(),
+            security_events: shared,
         }
     }
 
@@ -78,4 +80,6 @@ struct Tables {
     handoffs: HashMap<HandoffCodeHash, HandoffRow>,
     incidents: HashMap<IncidentSubject, Incident>,
     deliveries: HashMap<String, DeliveryRow>,
+    /// In the order in which they were noted.
+    security_events: Vec<SecurityEvent>,
 }

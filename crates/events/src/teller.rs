@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bowerbird_core::NoticeId;
 use bowerbird_core::ports::{
     AccountEvent, AccountEventKind, AccountNotice, Cas, Change, Incident, IncidentSubject, NewDelivery, StoreError,
 };
+use bowerbird_core::{NoticeId, SecurityEvent, SecurityEventKind};
 use bowerbird_vault::Vault;
 use tokio::sync::mpsc;
 
@@ -113,6 +113,9 @@ impl Voice {
             }
         };
         let recorded = self.tell(&report, &entry).await;
+        if matches!(recorded, Recorded::News | Recorded::Unrecorded) {
+            self.note(&notice).await;
+        }
         if matches!(recorded, Recorded::News | Recorded::Unrecorded)
             // Full: a courtesy that others can do without.
             && self.outgoing.try_send(notice).is_err()
@@ -120,6 +123,22 @@ impl Voice {
             tracing::debug!("other instances are not told of an event, too many wait");
         }
         recorded
+    }
+
+    /// Writes it into the history of the account. Renewals are no news to a person.
+    async fn note(&self, notice: &AccountNotice) {
+        let kind = match notice.event.kind {
+            AccountEventKind::Refreshed => return,
+            AccountEventKind::Recovered => SecurityEventKind::Recovered,
+            AccountEventKind::OutcomeUnknown => SecurityEventKind::OutcomeUnknown,
+            AccountEventKind::NeedsReauth(reason) => SecurityEventKind::NeedsReauth(reason),
+        };
+        let (id, account, at) = (notice.id, notice.event.account, notice.event.at);
+        let (device_name, by_device) = (String::new(), String::new());
+        let entry = SecurityEvent { id, account, at, kind, device_name, by_device };
+        if let Err(error) = self.ports.stores.security_events.note(&[entry]).await {
+            tracing::warn!(%account, %error, "an event is missing in the account's history");
+        }
     }
 
     /// Tells, if it is news.

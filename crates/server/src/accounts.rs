@@ -5,7 +5,8 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bowerbird_core::ports::{AccountStore, Change, ChangeFeed, ChangeListener, Clock, StoreError};
-use bowerbird_core::{Account, AccountId, Did, Profile};
+use bowerbird_core::{Account, AccountId, DeviceSession, Did, Handle, Profile};
+use http::StatusCode;
 
 use crate::device_sessions::LiveDevice;
 use crate::error::ApiError;
@@ -107,6 +108,37 @@ impl Accounts {
             }
         }
         Err(ApiError::account_not_found())
+    }
+
+    /// The account of a device that is named by its id, its DID or its handle. A handle can change hands, and two accounts
+    /// may have had it one after the other: it is for looking up, and what it found is to be named by its id from there on.
+    pub(crate) async fn look_up(&self, device: &LiveDevice, name: &str) -> Result<Arc<Account>, ApiError> {
+        let Ok(handle) = Handle::parse(name.strip_prefix('@').unwrap_or(name)) else {
+            return self.on_device(device, name).await;
+        };
+        let mut found = self.all_on_device(device).await?;
+        found.retain(|account| account.handle.eq_ignore_ascii_case(handle.as_str()));
+        match (found.pop(), found.is_empty()) {
+            (Some(account), true) => Ok(account),
+            (Some(_), false) => {
+                let message = "More than one account of this device had that handle when it signed in";
+                let error = ApiError::new(StatusCode::CONFLICT, "handle_not_unique", message);
+                Err(error.with_hint("Name the account by its id or DID"))
+            }
+            (None, _) => Err(ApiError::account_not_found()),
+        }
+    }
+
+    /// Whether the device has a place for what was typed: always for an account that it holds.
+    pub(crate) async fn check_place(&self, device: &LiveDevice, typed: &str) -> Result<(), ApiError> {
+        if device.session.accounts.len() < DeviceSession::MAX_ACCOUNTS {
+            return Ok(());
+        }
+        match self.look_up(device, typed.trim()).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.status == StatusCode::NOT_FOUND => Err(ApiError::too_many_accounts()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Every account of a device, in the order in which they were added.

@@ -75,6 +75,7 @@ impl AppPasswordSignIns {
         let code = given.auth_factor_token.map(|code| passable("authFactorToken", code)).transpose()?;
         self.limits.knock(asking.client, &identifier).await.map_err(too_many)?;
         let home = self.app_passwords.find(&identifier).await.map_err(refusal)?;
+        self.arrivals.check_place(asking.device.as_ref(), home.did()).await?;
         self.limits.try_password(home.did()).await.map_err(too_many)?;
         let this = self.clone();
         // On a task of its own: a browser that goes away must not leave a session that no device holds.

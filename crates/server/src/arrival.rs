@@ -1,11 +1,13 @@
 //! The end of every sign-in, whichever way it came: the account is on the device, and its profile is on its way.
 
 use bowerbird_atproto::Profiles;
-use bowerbird_core::ports::StoreError;
-use bowerbird_core::{Account, DeviceSession, DeviceSessionId};
+use bowerbird_core::{Account, DeviceSession, DeviceSessionId, Did, SecurityEventKind};
 
 use crate::accounts::Accounts;
 use crate::device_sessions::DeviceSessions;
+use crate::error::ApiError;
+use crate::history::History;
+use crate::sign_out::Departures;
 
 /// Puts accounts on devices. Cheap to clone.
 #[derive(Clone)]
@@ -13,23 +15,49 @@ pub(crate) struct Arrivals {
     devices: DeviceSessions,
     accounts: Accounts,
     profiles: Profiles,
+    history: History,
+    departures: Departures,
 }
 
 impl Arrivals {
-    pub(crate) fn new(devices: DeviceSessions, accounts: Accounts, profiles: Profiles) -> Self {
-        Self { devices, accounts, profiles }
+    pub(crate) fn new(
+        devices: DeviceSessions,
+        accounts: Accounts,
+        profiles: Profiles,
+        history: History,
+        departures: Departures,
+    ) -> Self {
+        Self { devices, accounts, profiles, history, departures }
+    }
+
+    /// Whether the device has a place for an account: to be asked before anything is sent for it.
+    pub(crate) async fn check_place(&self, device: Option<&DeviceSessionId>, did: &Did) -> Result<(), ApiError> {
+        let Some(id) = device else { return Ok(()) };
+        match self.devices.peek(id).await? {
+            Some(device) => self.accounts.check_place(&device, did.as_str()).await,
+            None => Ok(()),
+        }
     }
 
     /// Adds an account that has just signed in to the device, or to a new one. Everything on the device moves to a
-    /// session with a new name.
+    /// session with a new name. A device that is full was noticed before the sign-in began, unless others were faster: then
+    /// the account is turned away, and what it has just granted is given back.
     pub(crate) async fn put(
         &self,
         account: &Account,
         device: Option<&DeviceSessionId>,
         device_name: &str,
-    ) -> Result<DeviceSession, StoreError> {
+    ) -> Result<DeviceSession, ApiError> {
         self.accounts.changed(account.id).await;
+        if let Some(id) = device
+            && let Some(present) = self.devices.peek(id).await?
+            && present.session.is_full_for(account.id)
+        {
+            self.departures.turn_away(account).await;
+            return Err(ApiError::too_many_accounts());
+        }
         let session = self.devices.sign_in(account.id, device, device_name).await?;
+        self.history.note(account.id, SecurityEventKind::SignedIn, &session.device_name, "").await;
         self.fetch_profile(account.clone());
         Ok(session)
     }

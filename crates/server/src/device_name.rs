@@ -35,6 +35,12 @@ pub(crate) fn device_name(headers: &HeaderMap) -> String {
     }
 }
 
+/// The system in a name, where it is one that is known.
+pub(crate) fn platform_of(name: &str) -> Option<&'static str> {
+    let last = name.rsplit(" on ").next().unwrap_or(name);
+    SYSTEMS.iter().map(|(_, system)| *system).find(|system| *system == last)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,5 +62,16 @@ mod tests {
         );
         assert_eq!(name("curl/8.5.0"), "Unknown device");
         assert_eq!(device_name(&HeaderMap::new()), "Unknown device");
+        for (name, platform) in [
+            ("Firefox on Linux", Some("Linux")),
+            ("Safari on iPhone", Some("iPhone")),
+            ("Windows", Some("Windows")),
+            ("Skylight on Android", Some("Android")),
+            ("Firefox", None),
+            ("Unknown device", None),
+            ("Linux on a toaster", None),
+        ] {
+            assert_eq!(platform_of(name), platform, "{name}");
+        }
     }
 }

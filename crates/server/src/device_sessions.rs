@@ -295,7 +295,12 @@ impl DeviceSessions {
 
     /// Whether any device holds the account still.
     pub(crate) async fn holds_anywhere(&self, account: AccountId) -> Result<bool, StoreError> {
-        Ok(!self.0.store.list_for_account(account, self.0.clock.now()).await?.is_empty())
+        Ok(!self.holding(account).await?.is_empty())
+    }
+
+    /// The live sessions that hold an account, last used first; from the store itself.
+    pub(crate) async fn holding(&self, account: AccountId) -> Result<Vec<DeviceSession>, StoreError> {
+        self.0.store.list_for_account(account, self.0.clock.now()).await
     }
 
     /// Forgets a cached row after a change, whether the change is known to have worked or not, here and elsewhere.

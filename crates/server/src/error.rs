@@ -120,6 +120,18 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, "account_not_found", "That account is not signed in on this device")
     }
 
+    /// Also the answer for a device that holds no account of the one who asks.
+    pub(crate) fn device_not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "device_not_found", "None of these accounts is signed in on that device")
+            .with_hint("It may have been signed out, or got another name by a sign-in; ask for the list again")
+    }
+
+    pub(crate) fn too_many_accounts() -> Self {
+        let most = bowerbird_core::DeviceSession::MAX_ACCOUNTS;
+        let message = format!("This device holds {most} accounts, and that is the most");
+        Self::new(StatusCode::CONFLICT, "too_many_accounts", message).with_hint("Remove one, then add the other")
+    }
+
     pub(crate) fn method_not_allowed() -> Self {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "This address does not answer that method")
     }

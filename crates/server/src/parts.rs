@@ -16,6 +16,7 @@ use crate::attempt_limits::AttemptLimits;
 use crate::config::ServerConfig;
 use crate::device_sessions::DeviceSessions;
 use crate::handoffs::{HandoffParts, Handoffs};
+use crate::history::History;
 use crate::overview::Overview;
 use crate::rate_limit::LoginLimiter;
 use crate::routes::events::Following;
@@ -70,6 +71,7 @@ struct Pieces {
     app_password_sign_ins: AppPasswordSignIns,
     departures: Departures,
     handoffs: Handoffs,
+    history: History,
     client: ClientIdentity,
     profiles: Profiles,
     proxy: XrpcProxy,
@@ -97,7 +99,10 @@ impl Parts {
             site.session_ttl,
         );
         let accounts = Accounts::new(Arc::clone(&stores.accounts), Arc::clone(&clock), &shared);
-        let arrivals = Arrivals::new(devices.clone(), accounts.clone(), profiles.clone());
+        let history = History::new(Arc::clone(&stores.security_events), Arc::clone(&clock), Arc::clone(&entropy));
+        let departures = Departures::new(devices.clone(), accounts.clone(), logins.clone(), history.clone());
+        let arrivals =
+            Arrivals::new(devices.clone(), accounts.clone(), profiles.clone(), history.clone(), departures.clone());
         let attempts = AttemptLimits::new(Arc::clone(&clock), shared.buckets.clone());
         let limiter = LoginLimiter::new(Arc::clone(&clock), shared.buckets);
         let overview = Overview::new(site.clone(), accounts.clone(), Arc::clone(&stores.connections), vault.clone());
@@ -108,7 +113,6 @@ impl Parts {
             credentials: Arc::clone(&stores.credentials),
             clock: Arc::clone(&clock),
         };
-        let departures = Departures::new(devices.clone(), accounts.clone(), logins.clone());
         let texts = seals.renewal_texts();
         let seals = Seals::new(site.clone(), seals, Arc::clone(&clock), Arc::clone(&entropy));
         let handoffs = Handoffs::new(HandoffParts {
@@ -130,6 +134,7 @@ impl Parts {
             departures,
             handoffs,
             seals,
+            history,
             site,
             clock,
             entropy,
@@ -191,6 +196,7 @@ piece! {
     app_password_sign_ins: AppPasswordSignIns,
     departures: Departures,
     handoffs: Handoffs,
+    history: History,
     client: ClientIdentity,
     profiles: Profiles,
     proxy: XrpcProxy,

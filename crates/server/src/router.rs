@@ -9,9 +9,10 @@ use http::Method;
 use crate::door::DoorLayer;
 use crate::parts::{Parts, ServerParts};
 use crate::routes::{
-    account_activate, account_add, account_app_password, account_avatar, account_list, account_remove, assets,
-    auth_start, auth_tokens, client_metadata, docs, events, fallback, forms, health, home, jwks, login, login_repair,
-    logout, mobile_start, oauth_callback, openapi_json, ready, session, tokens_health, validate_session, xrpc,
+    account_activate, account_add, account_app_password, account_avatar, account_list, account_remove, account_show,
+    assets, auth_start, auth_tokens, client_metadata, device_end, device_list, devices_page, docs, events, fallback,
+    forms, health, home, jwks, login, login_repair, logout, mobile_start, oauth_callback, openapi_json, ready,
+    security_events, security_page, session, tokens_health, validate_session, xrpc,
 };
 
 /// Builds the router. Serve it with [`crate::serve`], or with anything that provides
@@ -45,6 +46,11 @@ fn table() -> Table {
         .post("/accounts/switch", forms::switch::post)
         .post("/accounts/remove", forms::remove::post)
         .post("/sign-out", forms::sign_out::post)
+        .get("/devices", devices_page::get)
+        .post("/devices/sign-out", forms::devices::one)
+        .post("/devices/sign-out-others", forms::devices::others)
+        .post("/devices/sign-out-all", forms::devices::all)
+        .get("/security", security_page::get)
         .get("/docs", docs::get)
         .get("/assets/{file}", assets::css)
         .get("/favicon.svg", assets::favicon)
@@ -60,8 +66,13 @@ fn table() -> Table {
         .post("/api/accounts", account_add::post)
         .post("/api/accounts/app-password", account_app_password::post)
         .post("/api/accounts/{id}/activate", account_activate::post)
+        .get("/api/accounts/{id}", account_show::get)
         .delete("/api/accounts/{id}", account_remove::delete)
         .get("/api/accounts/{id}/avatar", account_avatar::get)
+        .get("/api/devices", device_list::get)
+        .post("/api/devices/sign-out", device_end::post)
+        .delete("/api/devices/{device}", device_end::delete)
+        .get("/api/security-events", security_events::get)
         .get("/api/tokens/health", tokens_health::get)
         .alias("/api/social/tokens/health", MethodFilter::GET, tokens_health::get)
         .visit("/api/events", events::get)

@@ -1,13 +1,20 @@
-//! Leaving: one account of a device, or the whole device. The last device out gives the grant back (DECISIONS 7).
+//! Leaving: one account of a device, the whole device, or other devices of the same accounts. The last device out gives the
+//! grant back (DECISIONS 7).
 
 use std::sync::Arc;
 
 use bowerbird_atproto::{Logins, SeenGrant};
 use bowerbird_core::ports::{Cas, StoreError};
-use bowerbird_core::{Account, AccountId};
+use bowerbird_core::{Account, AccountId, DeviceSession, SecurityEventKind};
 
 use crate::accounts::Accounts;
 use crate::device_sessions::{DeviceSessions, LiveDevice};
+use crate::devices::{device_tag, holding};
+use crate::history::History;
+
+/// How often other devices are looked for before somebody who signs them out is told to try again: a device that signs in
+/// meanwhile has another name.
+const PASSES: usize = 16;
 
 /// The use cases of leaving. Cheap to clone.
 #[derive(Clone)]
@@ -15,11 +22,21 @@ pub(crate) struct Departures {
     devices: DeviceSessions,
     accounts: Accounts,
     logins: Logins,
+    history: History,
+}
+
+/// Which devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Which {
+    /// All but the one that asks.
+    Others,
+    /// That one too.
+    All,
 }
 
 impl Departures {
-    pub(crate) fn new(devices: DeviceSessions, accounts: Accounts, logins: Logins) -> Self {
-        Self { devices, accounts, logins }
+    pub(crate) fn new(devices: DeviceSessions, accounts: Accounts, logins: Logins, history: History) -> Self {
+        Self { devices, accounts, logins, history }
     }
 
     /// Signs a device out, whether it is still signed in or not.
@@ -34,7 +51,7 @@ impl Departures {
             }
             if departures.devices.sign_out(&device.session.id).await? == Cas::Done {
                 for (account, seen) in leaving {
-                    departures.release_if_last(account, seen).await;
+                    departures.left(account, &device.session, None, seen).await;
                 }
             }
             Ok(())
@@ -45,15 +62,110 @@ impl Departures {
     /// Takes one account off a device.
     pub(crate) async fn remove(&self, device: &Arc<LiveDevice>, account: &Arc<Account>) -> Result<Cas, StoreError> {
         let (departures, device, account) = (self.clone(), Arc::clone(device), Arc::clone(account));
+        to_the_end(async move { departures.take_off(&device.session, &account, None).await }).await
+    }
+
+    /// Takes accounts, which are all on `here`, off the device of that tag. Stale when that device holds none of them.
+    pub(crate) async fn end_device(
+        &self,
+        here: &Arc<LiveDevice>,
+        accounts: Vec<Arc<Account>>,
+        tag: &str,
+    ) -> Result<Cas, StoreError> {
+        let (departures, here, tag) = (self.clone(), Arc::clone(here), tag.to_owned());
         to_the_end(async move {
-            let seen = departures.seen_grant(&account).await;
-            let done = departures.devices.remove_account(&device.session.id, account.id).await?;
-            if done == Cas::Done {
-                departures.release_if_last(account.id, seen).await;
-            }
-            Ok(done)
+            let held = holding(&departures.devices, &accounts).await?;
+            let Some(device) = held.values().find(|device| device_tag(&device.id) == tag) else {
+                return Ok(Cas::Stale);
+            };
+            let left = departures.take_all_off(device, &accounts, &here.session).await?;
+            Ok(if left == 0 { Cas::Stale } else { Cas::Done })
         })
         .await
+    }
+
+    /// Takes accounts, which are all on `here`, off other devices; off `here` last, so that whoever is stopped half-way can
+    /// go on. Returns how many devices were left by them.
+    pub(crate) async fn end_devices(
+        &self,
+        here: &Arc<LiveDevice>,
+        accounts: Vec<Arc<Account>>,
+        which: Which,
+    ) -> Result<u64, StoreError> {
+        let (departures, here) = (self.clone(), Arc::clone(here));
+        to_the_end(async move {
+            let mut ended = 0;
+            for _ in 0..PASSES {
+                let mut held = holding(&departures.devices, &accounts).await?;
+                held.remove(&here.session.id);
+                if held.is_empty() {
+                    if which == Which::All
+                        && departures.take_all_off(&here.session, &accounts, &here.session).await? > 0
+                    {
+                        ended += 1;
+                    }
+                    return Ok(ended);
+                }
+                for device in held.values() {
+                    if departures.take_all_off(device, &accounts, &here.session).await? > 0 {
+                        ended += 1;
+                    }
+                }
+            }
+            Err(StoreError::Unavailable("devices sign in faster than they are signed out".into()))
+        })
+        .await
+    }
+
+    /// Lets go of the grant of an account that was refused a place on a device, unless another device holds it.
+    pub(crate) async fn turn_away(&self, account: &Account) {
+        let seen = self.seen_grant(account).await;
+        self.release_if_last(account.id, seen).await;
+    }
+
+    /// Takes those of the accounts off a device that it holds; returns how many.
+    async fn take_all_off(
+        &self,
+        device: &DeviceSession,
+        accounts: &[Arc<Account>],
+        by: &DeviceSession,
+    ) -> Result<usize, StoreError> {
+        let mut left = 0;
+        for account in accounts.iter().filter(|account| device.holds(account.id)) {
+            let by = Some(by).filter(|by| by.id != device.id);
+            if self.take_off(device, account, by).await? == Cas::Done {
+                left += 1;
+            }
+        }
+        Ok(left)
+    }
+
+    async fn take_off(
+        &self,
+        device: &DeviceSession,
+        account: &Account,
+        by: Option<&DeviceSession>,
+    ) -> Result<Cas, StoreError> {
+        let seen = self.seen_grant(account).await;
+        let done = self.devices.remove_account(&device.id, account.id).await?;
+        if done == Cas::Done {
+            self.left(account.id, device, by, seen).await;
+        }
+        Ok(done)
+    }
+
+    /// What follows when an account has left a device, by itself or by another device's doing.
+    async fn left(
+        &self,
+        account: AccountId,
+        device: &DeviceSession,
+        by: Option<&DeviceSession>,
+        seen: Option<SeenGrant>,
+    ) {
+        let kind = if by.is_some() { SecurityEventKind::SignedOutRemotely } else { SecurityEventKind::SignedOut };
+        let by = by.map_or("", |by| by.device_name.as_str());
+        self.history.note(account, kind, &device.device_name, by).await;
+        self.release_if_last(account, seen).await;
     }
 
     /// Whether the device has no account besides this one.

@@ -76,6 +76,7 @@ impl SqlStores {
             handoffs: self.engine.clone(),
             renewals: self.engine.clone(),
             alerts: self.engine.clone(),
+            security_events: self.engine.clone(),
         }
     }
 

@@ -99,6 +99,7 @@ impl OAuthClientBuilder {
             handoffs: memory.handoffs,
             renewals: memory.renewals,
             alerts: memory.alerts,
+            security_events: memory.security_events,
         };
         let keys = self.keys.unwrap_or_else(|| Arc::new(EphemeralKeys::new(ports.entropy.as_ref())));
         let transport = self.config.transport.clone();

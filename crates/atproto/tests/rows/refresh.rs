@@ -33,9 +33,8 @@ async fn each_account_is_looked_up_anew_and_its_issuer_asked_for_its_metadata_on
     }
     world.network.expire_all_access_tokens();
     let (pds, issuer) = (world.network.pds(), world.network.authorization_server());
-    let asked = || {
-        (pds.server().count(endpoint::PROTECTED_RESOURCE), issuer.server().count(endpoint::AUTHORIZATION_SERVER))
-    };
+    let asked =
+        || (pds.server().count(endpoint::PROTECTED_RESOURCE), issuer.server().count(endpoint::AUTHORIZATION_SERVER));
     let before = asked();
     for login in &logins {
         assert_eq!(world.get(login, GET_SESSION).await.unwrap().status(), 200);

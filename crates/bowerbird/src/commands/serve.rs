@@ -23,6 +23,8 @@ use crate::printer::Printer;
 
 /// How often expired logins and device sessions are removed, and changes that no copy is older than.
 const PURGE_INTERVAL: Duration = Duration::from_mins(1);
+/// How long people can look up what happened to their accounts: 90 days.
+const SECURITY_EVENT_LIFE_SECONDS: i64 = 90 * 86_400;
 /// How long a stop waits for refreshes that are under way: one is at most 60 s long.
 const DRAIN: Duration = Duration::from_secs(75);
 /// Connections to the operator's listener at once.
@@ -206,6 +208,9 @@ async fn purge(stores: Stores, device_log: Option<Arc<dyn DeviceChangeLog>>, clo
         }
         if let Err(error) = stores.device_sessions.purge(now).await {
             tracing::warn!(%error, "expired device sessions could not be removed");
+        }
+        if let Err(error) = stores.security_events.purge(now.plus_seconds(-SECURITY_EVENT_LIFE_SECONDS)).await {
+            tracing::warn!(%error, "old security events could not be removed");
         }
         if let Some(log) = &device_log
             && let Err(error) = log.purge().await

@@ -75,6 +75,7 @@ impl AccountStore for MemoryStores {
         tables.deliveries.retain(|_, row| row.delivery.account != Some(id));
         tables.data_keys.remove(&id);
         tables.handoffs.retain(|_, row| row.handoff.account != id);
+        tables.security_events.retain(|event| event.account != id);
         for row in tables.device_sessions.values_mut() {
             row.forget(id);
         }

@@ -13,6 +13,7 @@ mod keys;
 mod listeners;
 mod observer;
 mod refresher;
+mod security_events;
 mod shared_tier;
 mod spill;
 mod stores;
@@ -34,6 +35,7 @@ pub use observer::{AccountEvent, AccountEventKind, AccountNotice, NoObserver, Ob
 pub use refresher::{
     AccessProbe, GrantFacts, PreparedRefresh, RefreshOutcome, RefreshRefusal, RefreshedTokens, Refresher,
 };
+pub use security_events::{EventPlace, SecurityEventStore};
 pub use shared_tier::{BucketVerdict, RateBuckets, SharedCache};
 pub use spill::{HighMark, NoSpill, SpillEntry, SpillError, SpillStore};
 pub use stores::{

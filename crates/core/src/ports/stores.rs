@@ -299,4 +299,6 @@ pub struct Stores {
     pub renewals: std::sync::Arc<dyn super::RenewalStore>,
     /// Incidents and webhooks.
     pub alerts: std::sync::Arc<dyn super::AlertStore>,
+    /// What happened to accounts, for their people.
+    pub security_events: std::sync::Arc<dyn super::SecurityEventStore>,
 }

@@ -48,6 +48,26 @@ async fn an_incident_is_told_once_by_however_many_hear_of_it_and_so_is_its_end()
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_told_is_in_the_history_of_its_account_once() {
+    let house = House::new();
+    let (one, two) = (house.start(), house.start());
+    let (alice, bob) = (house.account(1).await, house.account(2).await);
+    for _ in 0..2 {
+        house.ends(&alice, &[&one, &two]).await;
+    }
+    for _ in 0..2 {
+        house.heals(&alice, &[&two, &one]).await;
+    }
+    house.tell(&one, &bob, AccountEventKind::Refreshed);
+    settled(&[&one]).await;
+    let history = async |account| house.stores.security_events.list(account, None, 10).await.unwrap();
+    let kinds: Vec<_> = history(alice.0.id).await.into_iter().map(|event| event.kind.name()).collect();
+    assert_eq!(kinds.len(), 2, "{kinds:?}");
+    assert!(kinds.contains(&"recovered") && kinds.contains(&"needs_reauth"), "{kinds:?}");
+    assert_eq!(history(bob.0.id).await, [], "renewals are no news to a person");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_doubt_that_ends_badly_is_told_twice_and_one_that_ends_well_recovers() {
     let house = House::new();
     let one = house.start();

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse, Response};
 use bowerbird_core::Account;
-use http::HeaderName;
 use http::request::Parts as RequestParts;
+use http::{HeaderMap, HeaderName};
 
 use super::{CredentialFault, SignedIn};
 use crate::error::ApiError;
@@ -32,23 +32,27 @@ impl FromRequestParts<Parts> for SelectedAccount {
     async fn from_request_parts(parts: &mut RequestParts, state: &Parts) -> Result<Self, SelectionFault> {
         let SignedIn { device, .. } =
             SignedIn::from_request_parts(parts, state).await.map_err(SelectionFault::Credential)?;
-        let mut names = parts.headers.get_all(ACCOUNT_HEADER).iter();
         let accounts = state.accounts();
-        let account = match (names.next(), names.next()) {
-            (None, _) => {
+        let account = match named_in(&parts.headers).map_err(SelectionFault::Account)? {
+            None => {
                 let active = accounts.active(&device).await.map_err(|error| SelectionFault::Account(error.into()))?;
                 active.ok_or(SelectionFault::Credential(CredentialFault::Missing))?
             }
-            (Some(name), None) => {
-                let name = name.to_str().map_err(|_| SelectionFault::Account(ApiError::account_not_found()))?;
-                accounts.on_device(&device, name).await.map_err(SelectionFault::Account)?
-            }
-            (Some(_), Some(_)) => {
-                let error = ApiError::bad_request("ambiguous_account", "Bowerbird-Account was sent more than once");
-                return Err(SelectionFault::Account(error));
-            }
+            Some(name) => accounts.on_device(&device, name).await.map_err(SelectionFault::Account)?,
         };
         Ok(Self(account))
+    }
+}
+
+/// What the header names, if it is there.
+pub(super) fn named_in(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
+    let mut names = headers.get_all(ACCOUNT_HEADER).iter();
+    match (names.next(), names.next()) {
+        (None, _) => Ok(None),
+        (Some(name), None) => name.to_str().map(Some).map_err(|_| ApiError::account_not_found()),
+        (Some(_), Some(_)) => {
+            Err(ApiError::bad_request("ambiguous_account", "Bowerbird-Account was sent more than once"))
+        }
     }
 }
 

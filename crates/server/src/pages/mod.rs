@@ -1,24 +1,35 @@
 //! Pages: small, rendered here, usable without script.
 
+mod accounts;
 mod assets;
 mod continue_to_app;
+mod devices;
 mod docs;
-mod home;
+mod moment;
+mod security;
 mod text;
 
 use askama::Template;
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderValue, REFERRER_POLICY};
 
+pub(crate) use accounts::{AccountsPage, accounts_page};
 pub(crate) use assets::{CSS, FAVICON, css_path};
 pub(crate) use continue_to_app::continue_page;
+pub(crate) use devices::{DevicesPage, devices_page};
 pub(crate) use docs::docs_page;
-pub(crate) use home::{HomePage, home_page};
+use moment::Moment;
+pub(crate) use security::{SecurityPage, security_page};
 pub(crate) use text::visible;
 
 use crate::error::ApiError;
 use crate::security_headers::{self, PAGE_REFERRER_POLICY};
 use crate::site::Site;
+
+/// The longest name that is shown, in characters.
+const MAX_NAME: usize = 64;
+/// The longest identifier that is shown, in characters.
+const MAX_IDENTIFIER: usize = 256;
 
 /// What every page shows around its content.
 pub(crate) struct Frame<'a> {
@@ -87,10 +98,10 @@ struct ErrorPage<'a> {
     password_form: Option<PasswordForm<'a>>,
 }
 
-/// The page with the sign-in form.
-pub(crate) fn sign_in_page(site: &Site) -> Response {
-    let password_form = PasswordForm::empty(site, None);
-    page(site, &SignedOut { frame: Frame::of(site), typed: "", return_to: None, has_error: false, password_form })
+/// The page with the sign-in form, which leads to a path or to the start page.
+pub(crate) fn sign_in_page(site: &Site, return_to: Option<&str>) -> Response {
+    let password_form = PasswordForm::empty(site, None).map(|form| PasswordForm { return_to, ..form });
+    page(site, &SignedOut { frame: Frame::of(site), typed: "", return_to, has_error: false, password_form })
 }
 
 /// The text of an error page.

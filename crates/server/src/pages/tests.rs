@@ -34,8 +34,14 @@ fn account(id: u64, text: &str) -> ListedAccount {
 async fn home(text: &str) -> String {
     let site = site("https://bower.example");
     let accounts = [account(1, text), account(2, text)];
-    let content = HomePage { accounts: &accounts, csrf: "token", expires_at: Timestamp::EPOCH, renews: true };
-    let body = home_page(&site, &content).unwrap().into_body().collect().await.unwrap().to_bytes();
+    let content = AccountsPage {
+        accounts: &accounts,
+        csrf: "token",
+        now: Timestamp::EPOCH,
+        expires_at: Timestamp::EPOCH,
+        renews: true,
+    };
+    let body = accounts_page(&site, &content).unwrap().into_body().collect().await.unwrap().to_bytes();
     String::from_utf8(body.to_vec()).unwrap()
 }
 

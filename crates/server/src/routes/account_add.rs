@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{json_of, with_cookie};
+use crate::accounts::Accounts;
 use crate::error::ApiError;
 use crate::extract::{ClientAddress, SignedIn, read_json};
 use crate::sign_in::{SignIns, Wanted};
@@ -50,18 +51,21 @@ pub(crate) struct AddedAccountBody {
         (status = 400, description = "Not a handle, or not one that leads to a server"),
         (status = 401, description = "Nobody is signed in"),
         (status = 403, description = "The request may be forged"),
+        (status = 409, description = "This device holds as many accounts as it may"),
         (status = 429, description = "Too many sign-ins"),
         (status = 502, description = "The account's server is at fault"),
     )
 )]
 pub(crate) async fn post(
     State(sign_ins): State<SignIns>,
+    State(accounts): State<Accounts>,
     signed_in: SignedIn,
     ClientAddress(client): ClientAddress,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
     let body: AddAccountBody = read_json(&headers, body).await?;
+    accounts.check_place(&signed_in.device, &body.handle).await?;
     let wanted = Wanted {
         typed: &body.handle,
         prompt: body.prompt.as_deref(),

@@ -13,7 +13,7 @@ use crate::csrf;
 use crate::error::ApiError;
 use crate::extract::{CredentialFault, Presented, SignedIn};
 use crate::overview::Overview;
-use crate::pages::{self, HomePage};
+use crate::pages::{self, AccountsPage};
 use crate::seals::Seals;
 use crate::site::Site;
 
@@ -35,7 +35,7 @@ pub(crate) async fn get(
 ) -> Result<Response, ApiError> {
     let SignedIn { device, via } = match presented {
         Ok(Presented(signed_in)) => signed_in,
-        Err(fault) if fault.is_signed_out() => return Ok(signed_out(&site, &headers)),
+        Err(fault) if fault.is_signed_out() => return Ok(signed_out(&site, &headers, None)),
         Err(CredentialFault::Store(error)) => return Err(ApiError::from(error).negotiated("")),
         Err(fault) => return Ok(fault.into_response()),
     };
@@ -43,14 +43,15 @@ pub(crate) async fn get(
         let Some(active) = accounts.active(&device).await? else { return Ok(None) };
         let listed = overview.of(&device).await?;
         let fresh = seals.renew(&device.session, &active);
-        let content = HomePage {
+        let content = AccountsPage {
             accounts: &listed,
             csrf: &csrf::form_token(&device.session.id),
+            now: clock.now(),
             expires_at: fresh.expires_at,
             // A minute less, since the seal may be the one made for the last request.
             renews: fresh.expires_at.millis_since(clock.now()) >= (site.session_ttl - 60) * 1000,
         };
-        let page = pages::home_page(&site, &content);
+        let page = pages::accounts_page(&site, &content);
         let cookie = via.cookie().and_then(|name| fresh.cookie(&site, name));
         Ok::<_, ApiError>(page.map(|page| match cookie {
             Some(cookie) => with_cookie(page, cookie),
@@ -58,11 +59,12 @@ pub(crate) async fn get(
         }))
     };
     let page = page.await.map_err(|error| error.negotiated(""))?;
-    Ok(page.unwrap_or_else(|| signed_out(&site, &headers)))
+    Ok(page.unwrap_or_else(|| signed_out(&site, &headers, None)))
 }
 
-fn signed_out(site: &Site, headers: &HeaderMap) -> Response {
-    let page = pages::sign_in_page(site);
+/// The sign-in form, and no cookie of a session that is over.
+pub(super) fn signed_out(site: &Site, headers: &HeaderMap, return_to: Option<&str>) -> Response {
+    let page = pages::sign_in_page(site, return_to);
     match cookies::session_cookie(headers, site) {
         Ok(Some((name, _))) => with_cookie(page, cookies::clear_session(site, name)),
         _ => page,

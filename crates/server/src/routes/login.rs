@@ -7,6 +7,7 @@ use bowerbird_core::LoginPurpose;
 use http::{HeaderMap, StatusCode, Uri};
 
 use super::{redirect, with_cookie};
+use crate::accounts::Accounts;
 use crate::csrf;
 use crate::error::ApiError;
 use crate::extract::{ClientAddress, CredentialFault, Form, Presented};
@@ -25,6 +26,7 @@ use crate::site::Site;
     responses(
         (status = 302, description = "To the authorization server; sets the login cookie"),
         (status = 400, description = "Not a handle, or not one that leads to a server"),
+        (status = 409, description = "This device holds as many accounts as it may"),
         (status = 429, description = "Too many sign-ins"),
         (status = 502, description = "The account's server is at fault"),
         (status = 503, description = "The database does not answer, or too many logins are under way"),
@@ -33,13 +35,14 @@ use crate::site::Site;
 pub(crate) async fn get(
     State(sign_ins): State<SignIns>,
     State(site): State<Site>,
+    State(accounts): State<Accounts>,
     ClientAddress(client): ClientAddress,
     presented: Result<Presented, CredentialFault>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let form = Form::parse(uri.query().unwrap_or_default().as_bytes());
-    let begin = Begin { sign_ins, site, client, headers, presented };
+    let begin = Begin { sign_ins, site, accounts, client, headers, presented };
     begin.answer(&form, StatusCode::FOUND).await
 }
 
@@ -51,6 +54,7 @@ pub(crate) async fn get(
         (status = 303, description = "To the authorization server; sets the login cookie"),
         (status = 400, description = "Not a handle, or not one that leads to a server"),
         (status = 403, description = "The form is one of another site"),
+        (status = 409, description = "This device holds as many accounts as it may"),
         (status = 429, description = "Too many sign-ins"),
         (status = 502, description = "The account's server is at fault"),
         (status = 503, description = "The database does not answer, or too many logins are under way"),
@@ -59,6 +63,7 @@ pub(crate) async fn get(
 pub(crate) async fn post(
     State(sign_ins): State<SignIns>,
     State(site): State<Site>,
+    State(accounts): State<Accounts>,
     ClientAddress(client): ClientAddress,
     presented: Result<Presented, CredentialFault>,
     headers: HeaderMap,
@@ -68,13 +73,14 @@ pub(crate) async fn post(
         return Err(csrf::check_origin(&headers, &site).err().unwrap_or_else(ApiError::not_found).negotiated(""));
     }
     let form = Form::read(&headers, body).await.map_err(|error| error.negotiated(""))?;
-    let begin = Begin { sign_ins, site, client, headers, presented };
+    let begin = Begin { sign_ins, site, accounts, client, headers, presented };
     begin.answer(&form, StatusCode::SEE_OTHER).await
 }
 
 struct Begin {
     sign_ins: SignIns,
     site: Site,
+    accounts: Accounts,
     client: std::net::IpAddr,
     headers: HeaderMap,
     presented: Result<Presented, CredentialFault>,
@@ -96,7 +102,10 @@ impl Begin {
         }
         // A session that is over does not keep anybody from signing in; an unclear one does.
         let purpose = match self.presented {
-            Ok(Presented(signed_in)) => LoginPurpose::AddAccount { device: signed_in.device.session.id.clone() },
+            Ok(Presented(signed_in)) => {
+                self.accounts.check_place(&signed_in.device, form.get("handle")?.unwrap_or_default()).await?;
+                LoginPurpose::AddAccount { device: signed_in.device.session.id.clone() }
+            }
             Err(fault) => match fault.of_request() {
                 Some(error) => return Err(error),
                 None => LoginPurpose::SignIn,

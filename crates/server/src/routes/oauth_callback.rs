@@ -3,7 +3,6 @@
 use axum::extract::State;
 use axum::response::Response;
 use bowerbird_atproto::{FinishLoginError, FinishLoginFault, FinishedLogin, Logins};
-use bowerbird_core::ports::StoreError;
 use bowerbird_core::{
     AppReturn, BrowserBinding, DeviceSession, DeviceSessionId, HandoffForm, LoginEnding, LoginPurpose, Secret,
 };
@@ -43,6 +42,7 @@ pub(crate) const TEXT: &str = "Login failed: ";
         (status = 303, description = "Signed in; to where the login began, with a new session cookie"),
         (status = 400, description = "Refused: unknown or used state, another browser, another issuer, an error of the authorization server"),
         (status = 403, description = "The answer is about an account that its issuer does not speak for"),
+        (status = 409, description = "The device got as many accounts as it may hold meanwhile"),
         (status = 502, description = "The authorization server is at fault"),
         (status = 503, description = "The database does not answer"),
     )
@@ -154,25 +154,22 @@ impl Ending {
         let login = self.logins.finish(&query, browser).await.map_err(unended)?;
         if let LoginEnding::App(app) = &login.ending {
             let link = self.hand_over(&login, app, device_name).await;
-            let link =
-                link.map_err(|error| failed_for_app(app, "store_unavailable", "authentication_failed", &error))?;
+            let link = link.map_err(|error| {
+                tracing::warn!(code = error.code, cause = error.cause_chain(), "a sign-in of an app failed");
+                Unended::ForApp(failure_link(app, "authentication_failed", &error.message))
+            })?;
             return Ok(Ended::ForApp { link, login });
         }
         // The browser's own session first; else the one that began the login, which is this browser's too: the login
         // cookie has just proved it.
         let device = present.or_else(|| device_of(&login.purpose));
         let session = self.arrivals.put(&login.account, device.as_ref(), &device_name).await;
-        let session = session.map_err(|error| Unended::Here(error.into()))?;
+        let session = session.map_err(Unended::Here)?;
         Ok(Ended::Here { session, login })
     }
 
     /// The session is the app's, not that of the browser that it borrowed.
-    async fn hand_over(
-        &self,
-        login: &FinishedLogin,
-        app: &AppReturn,
-        device_name: String,
-    ) -> Result<Secret, StoreError> {
+    async fn hand_over(&self, login: &FinishedLogin, app: &AppReturn, device_name: String) -> Result<Secret, ApiError> {
         let (account, device) = (&login.account, device_of(&login.purpose));
         match &app.form {
             HandoffForm::Code { challenge } => {
@@ -223,8 +220,12 @@ fn unended(error: FinishLoginError) -> Unended {
 
 fn failed_for_app(app: &AppReturn, code: &str, told: &str, error: &dyn std::error::Error) -> Unended {
     tracing::warn!(code, cause = %chain(error), "a sign-in of an app failed");
-    let description = pages::visible(&error.to_string(), 200);
-    Unended::ForApp(app_link(app, &[("error", told), ("error_description", &description)]))
+    Unended::ForApp(failure_link(app, told, &error.to_string()))
+}
+
+fn failure_link(app: &AppReturn, told: &str, message: &str) -> Secret {
+    let description = pages::visible(message, 200);
+    app_link(app, &[("error", told), ("error_description", &description)])
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

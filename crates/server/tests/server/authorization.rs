@@ -18,6 +18,12 @@ const TABLE: &[(&str, &str, u16, u16, Option<u16>)] = &[
     ("POST", "/accounts/switch", 401, 401, Some(404)),
     ("POST", "/accounts/remove", 401, 401, Some(404)),
     ("POST", "/sign-out", 401, 401, None),
+    // The form to sign in.
+    ("GET", "/devices", 200, 200, None),
+    ("POST", "/devices/sign-out", 401, 401, Some(404)),
+    ("POST", "/devices/sign-out-others", 401, 401, None),
+    ("POST", "/devices/sign-out-all", 401, 401, None),
+    ("GET", "/security", 200, 200, None),
     ("GET", "/docs", 200, 200, None),
     ("GET", "/assets/{file}", 404, 404, None),
     ("GET", "/favicon.svg", 200, 200, None),
@@ -34,8 +40,13 @@ const TABLE: &[(&str, &str, u16, u16, Option<u16>)] = &[
     // The same, with the header against forgery.
     ("POST", "/api/accounts/app-password", 403, 403, None),
     ("POST", "/api/accounts/{id}/activate", 401, 401, Some(404)),
+    ("GET", "/api/accounts/{id}", 401, 401, Some(404)),
     ("DELETE", "/api/accounts/{id}", 401, 401, Some(404)),
     ("GET", "/api/accounts/{id}/avatar", 401, 401, Some(404)),
+    ("GET", "/api/devices", 401, 401, Some(404)),
+    ("POST", "/api/devices/sign-out", 401, 401, Some(404)),
+    ("DELETE", "/api/devices/{device}", 401, 401, Some(404)),
+    ("GET", "/api/security-events", 401, 401, Some(404)),
     ("GET", "/api/tokens/health", 401, 401, Some(404)),
     ("GET", "/api/events", 401, 401, None),
     ("GET", "/xrpc/{nsid}", 401, 401, Some(404)),
@@ -54,10 +65,14 @@ fn request(house: &House, method: &str, path: &str) -> TestRequest {
     let target = path
         .replace("{id}", NOBODYS)
         .replace("{account_id}", NOBODYS)
+        .replace("{device}", "nobodys-device")
         .replace("{nsid}", "com.atproto.server.getSession")
         .replace("{file}", "none.css");
     let url = house.url(&target);
-    let form = path.starts_with("/accounts/") || path == "/sign-out" || (path == "/login" && method == "POST");
+    let form = path.starts_with("/accounts/")
+        || path.starts_with("/devices/")
+        || path == "/sign-out"
+        || (path == "/login" && method == "POST");
     let request = if form {
         TestRequest::post_form(&url, &[("account", NOBODYS)])
     } else if path.starts_with("/api/auth/") && path != "/api/auth/logout" && method == "POST" {
@@ -67,7 +82,10 @@ fn request(house: &House, method: &str, path: &str) -> TestRequest {
     } else {
         TestRequest::new(method, &url)
     };
-    let named = matches!(path, "/xrpc/{nsid}" | "/api/tokens/health");
+    let named = matches!(
+        path,
+        "/xrpc/{nsid}" | "/api/tokens/health" | "/api/devices" | "/api/devices/sign-out" | "/api/security-events"
+    );
     if named { request.header("bowerbird-account", NOBODYS) } else { request }
 }
 

@@ -7,11 +7,14 @@ use crate::support::{House, Must as _};
 
 /// Operations that begin something for whoever asks, without any credential.
 const WITHOUT_CREDENTIAL: [&str; 4] = ["/login", "/api/auth/start", "/api/auth/mobile-start", "/api/auth/tokens"];
+/// They end the session that the other requests of a test need.
+const ENDS_THE_SESSION: [&str; 3] = ["/sign-out", "/devices/sign-out-all", "/api/auth/logout"];
 
 fn request(house: &House, method: &Method, path: &str, seal: &str, headers: &[(&str, &str)]) -> TestRequest {
     let path =
         path.replace("{id}", "6f9619ff-8b86-4011-b42d-00c04fc964ff").replace("{nsid}", "com.atproto.repo.createRecord");
-    let form = path.starts_with("/accounts/") || path == "/sign-out" || path == "/login";
+    let form =
+        path.starts_with("/accounts/") || path.starts_with("/devices/") || path == "/sign-out" || path == "/login";
     let mut request = if form {
         TestRequest::post_form(&house.url(&path), &[("account", "x"), ("handle", "alice.test")])
     } else {
@@ -76,7 +79,7 @@ async fn row_59_the_same_requests_pass_from_ourselves() {
     let headers = [("sec-fetch-site", "same-origin"), ("bowerbird-csrf", "1")];
     for (method, path) in bowerbird_server::operations() {
         // Signing out would end the session that the others need.
-        if method == Method::GET || path == "/sign-out" || path == "/api/auth/logout" {
+        if method == Method::GET || ENDS_THE_SESSION.contains(&path) {
             continue;
         }
         let answer = send(&house, &method, path, &seal, &headers).await;

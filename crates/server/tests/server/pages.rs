@@ -26,7 +26,14 @@ async fn pages_need_no_script_and_can_be_used_by_everybody() {
     let alice = house.network.add_account("alice.test");
     let mut nobody = house.visitor();
     let mut visitor = house.visitor_as(&alice).await;
-    for page in [nobody.get("/").await, nobody.get("/login").await, visitor.get("/").await, nobody.get("/docs").await] {
+    for page in [
+        nobody.get("/").await,
+        nobody.get("/login").await,
+        visitor.get("/").await,
+        nobody.get("/docs").await,
+        visitor.get("/devices").await,
+        visitor.get("/security").await,
+    ] {
         let text = page.text();
         assert!(text.starts_with("<!doctype html>\n<html lang=\"en\">"), "{text}");
         assert!(text.contains("name=\"viewport\"") && text.contains("<main id=\"main\"") && text.contains("<h1>"));

@@ -199,6 +199,13 @@ impl House {
         panic!("{} grants are live, not {expected}", server.live_grants(&account.did));
     }
 
+    /// The id of the active account of a visitor's device.
+    pub(crate) async fn id_of_active(&self, visitor: &Visitor) -> String {
+        let did = self.app_of(visitor).get("/api/auth/session").await.expect_status(200).json()["did"].clone();
+        let did = Did::parse(did.as_str().unwrap()).unwrap();
+        self.stores.accounts.find_by_did(&did).await.unwrap().unwrap().id.to_string()
+    }
+
     /// The id that an account has here.
     pub(crate) async fn id_of(&self, account: &FaultAccount) -> String {
         let did = Did::parse(&account.did).unwrap();

@@ -9,6 +9,7 @@ mod data_keys;
 mod device_sessions;
 mod handoffs;
 mod renewals;
+mod security_events;
 
 use bowerbird_core::ports::Cas;
 

@@ -21,6 +21,7 @@ mod fixtures;
 pub mod handoffs;
 pub mod leases;
 pub mod renewals;
+pub mod security_events;
 pub mod text;
 
 use std::panic::AssertUnwindSafe;
@@ -138,6 +139,12 @@ macro_rules! conformance_properties {
                 a_line_follows_its_session_and_ends_with_it,
                 a_new_line_ends_the_old_one,
                 a_string_ahead_of_a_restored_row_counts,
+            }
+            security_events {
+                they_come_back_latest_first_and_in_pages,
+                those_of_an_account_are_its_own_and_go_with_it,
+                only_the_latest_are_kept,
+                old_ones_are_purged,
             }
             text {
                 hostile_text_is_kept_or_refused,

@@ -6,6 +6,7 @@ use bowerbird_core::LoginPurpose;
 use http::StatusCode;
 
 use super::super::{redirect, with_cookie};
+use crate::accounts::Accounts;
 use crate::error::ApiError;
 use crate::extract::{ClientAddress, SignedInForm};
 use crate::sign_in::{SignIns, Wanted};
@@ -20,18 +21,22 @@ use crate::sign_in::{SignIns, Wanted};
         (status = 400, description = "Not a handle, or not one that leads to a server"),
         (status = 401, description = "Nobody is signed in"),
         (status = 403, description = "The form may be forged"),
+        (status = 409, description = "This device holds as many accounts as it may"),
         (status = 429, description = "Too many sign-ins"),
         (status = 502, description = "The account's server is at fault"),
     )
 )]
 pub(crate) async fn post(
     State(sign_ins): State<SignIns>,
+    State(accounts): State<Accounts>,
     ClientAddress(client): ClientAddress,
     SignedInForm { signed_in, form, headers }: SignedInForm,
 ) -> Result<Response, ApiError> {
     let begin = async {
+        let typed = form.get("handle")?.unwrap_or_default();
+        accounts.check_place(&signed_in.device, typed).await?;
         let wanted = Wanted {
-            typed: form.get("handle")?.unwrap_or_default(),
+            typed,
             prompt: None,
             return_to: None,
             purpose: LoginPurpose::AddAccount { device: signed_in.device.session.id.clone() },

@@ -27,7 +27,7 @@ use crate::site::Site;
         (status = 400, description = "Not a handle or DID, or not one that leads to a server"),
         (status = 401, description = "The password is wrong or the account's main one, or a code is needed"),
         (status = 403, description = "The form may be forged, app passwords are turned off, or the account's server is not allowed"),
-        (status = 409, description = "The account is connected by OAuth, which is better"),
+        (status = 409, description = "The account is connected by OAuth, which is better, or this device holds as many accounts as it may"),
         (status = 429, description = "Too many attempts for this account, from this network, or on this server"),
         (status = 502, description = "The account's server is at fault"),
         (status = 503, description = "The database does not answer"),

@@ -1,7 +1,8 @@
-//! What the buttons of the start page do, without script.
+//! What the buttons of the pages do, without script.
 
 pub(crate) mod add;
 pub(crate) mod app_password;
+pub(crate) mod devices;
 pub(crate) mod remove;
 pub(crate) mod sign_out;
 pub(crate) mod switch;

@@ -1,37 +1,34 @@
-//! The start page of somebody who is signed in.
+//! The account switcher, which is the start page of somebody who is signed in (row D-020).
 
 use askama::Template;
 use axum::response::Response;
-use bowerbird_core::Timestamp;
+use bowerbird_core::{DeviceSession, Timestamp};
 
-use super::{Frame, PasswordForm, page, visible};
+use super::{Frame, MAX_IDENTIFIER, MAX_NAME, Moment, PasswordForm, page, visible};
 use crate::overview::{AuthType, ListedAccount};
 use crate::site::Site;
 
-/// The longest name that is shown, in characters.
-const MAX_NAME: usize = 64;
-/// The longest identifier that is shown, in characters.
-const MAX_IDENTIFIER: usize = 256;
-
 /// What the page shows.
-pub(crate) struct HomePage<'a> {
+pub(crate) struct AccountsPage<'a> {
     pub(crate) accounts: &'a [ListedAccount],
     pub(crate) csrf: &'a str,
+    pub(crate) now: Timestamp,
     pub(crate) expires_at: Timestamp,
     /// Whether use moves the end; not where the grant ends first.
     pub(crate) renews: bool,
 }
 
 #[derive(Template)]
-#[template(path = "home.html")]
-struct Home<'a> {
+#[template(path = "accounts.html")]
+struct Accounts<'a> {
     frame: Frame<'a>,
+    here: &'static str,
     active: &'a ShownAccount,
     accounts: &'a [ShownAccount],
     csrf: &'a str,
-    until: String,
-    until_machine: String,
+    until: Moment,
     renews: bool,
+    is_full: bool,
     password_form: Option<PasswordForm<'a>>,
 }
 
@@ -81,23 +78,19 @@ impl ShownAccount {
 }
 
 /// The page; None when the device has no active account.
-pub(crate) fn home_page(site: &Site, content: &HomePage<'_>) -> Option<Response> {
+pub(crate) fn accounts_page(site: &Site, content: &AccountsPage<'_>) -> Option<Response> {
     let accounts: Vec<ShownAccount> = content.accounts.iter().map(ShownAccount::of).collect();
     let active = accounts.iter().find(|account| account.active)?;
-    let home = Home {
+    let shown = Accounts {
         frame: Frame::of(site),
+        here: "accounts",
         active,
         accounts: &accounts,
         csrf: content.csrf,
-        until: format_time(content.expires_at, "%-d %B %Y, %H:%M UTC"),
-        until_machine: format_time(content.expires_at, "%Y-%m-%dT%H:%M:%SZ"),
+        until: Moment::of(content.expires_at, content.now),
         renews: content.renews,
+        is_full: accounts.len() >= DeviceSession::MAX_ACCOUNTS,
         password_form: PasswordForm::empty(site, Some(content.csrf)),
     };
-    Some(page(site, &home))
-}
-
-fn format_time(at: Timestamp, format: &str) -> String {
-    let at = jiff::Timestamp::from_millisecond(at.as_millis()).unwrap_or_default();
-    at.strftime(format).to_string()
+    Some(page(site, &shown))
 }
