@@ -29,6 +29,7 @@ const browser = await chromium.launch({
 })
 const context = await browser.newContext({ locale: 'en-US', viewport: { width: 1100, height: 800 } })
 const page = await context.newPage()
+const main = page
 const seen = { complaints: [], foreign: [], overflows: [], steps: {} }
 const ours = () => page.url().startsWith(base)
 
@@ -87,7 +88,7 @@ async function note(step) {
 }
 
 /** On the PDS' pages: signs in and decides. */
-async function decide(person, accepts) {
+async function decide(person, accepts, page = main) {
   await page.waitForURL((url) => !url.href.startsWith(base))
   const username = page.locator('input[name="username"]')
   const password = page.locator('input[type="password"]')
@@ -101,6 +102,30 @@ async function decide(person, accepts) {
   const accept = page.getByRole('button', { name: /^(authorize|accept|allow|continue)/i }).first()
   await accept.waitFor()
   await (accepts ? accept : page.getByRole('button', { name: /deny|reject|cancel/i }).first()).click()
+}
+
+/** Goes on with Tab until the focused button is called so. */
+async function tabTo(name) {
+  for (let i = 0; i < 60; i++) {
+    await page.keyboard.press('Tab')
+    const called = await page.evaluate(() => document.activeElement?.innerText?.replace(/\s+/g, ' ').trim() ?? '')
+    if (name.test(called)) return
+  }
+  throw new Error(`Tab does not lead to ${name}`)
+}
+
+const phone = 'Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 Version/18.0 Mobile/15E148 Safari/604.1'
+const desktop = 'Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0'
+
+/** Signs a person in on another device, which is forgotten then. */
+async function signInElsewhere(person, userAgent) {
+  const elsewhere = await browser.newContext({ userAgent, locale: 'en-US' })
+  const there = await elsewhere.newPage()
+  there.setDefaultTimeout(20_000)
+  await there.goto(`${base}/login?handle=${encodeURIComponent(person.handle)}`)
+  await decide(person, true, there)
+  await there.waitForURL((url) => url.href.startsWith(base))
+  await elsewhere.close()
 }
 
 try {
@@ -142,14 +167,17 @@ try {
   await note('signedIn')
   await pictures('4-signed-in')
 
-  await page.getByLabel('Add an account').fill(second.handle)
-  await page.getByRole('button', { name: 'Add' }).click()
+  await page.getByLabel('Handle of the account').fill(second.handle)
+  await page.getByRole('button', { name: 'Add Account' }).click()
   await decide(second, true)
   await page.waitForURL((url) => url.href.startsWith(base))
   await note('added')
   await pictures('5-two-accounts')
 
-  await page.getByRole('button', { name: `Switch to @${first.handle}` }).click()
+  // The keyboard alone: the switcher's buttons are reached by Tab and pressed by Enter, and say whom they lead to.
+  await tabTo(new RegExp(`^Switch to .*@${first.handle}`))
+  await page.keyboard.press('Enter')
+  await page.waitForLoadState('load')
   await note('switched')
   await page.getByRole('button', { name: `Remove @${second.handle} from this device` }).click()
   await note('removed')
@@ -169,7 +197,7 @@ try {
   await page.waitForURL((url) => url.pathname === '/')
   await note('byAppPassword')
   await pictures('11-app-password')
-  seen.upgradeLeadsTo = await page.getByRole('link', { name: `Upgrade @${second.handle} to OAuth` }).getAttribute('href')
+  seen.upgradeLeadsTo = await page.getByRole('link', { name: `Upgrade to OAuth: @${second.handle}` }).getAttribute('href')
   await page.getByRole('button', { name: `Remove @${second.handle} from this device` }).click()
   await note('removedAgain')
 
@@ -179,10 +207,30 @@ try {
   await page.goto(base)
   await note('needsReauth')
   await pictures('6-needs-reauth')
-  await page.locator('main').getByRole('link', { name: 'Sign in again' }).click()
+  await page.getByRole('navigation').getByRole('link', { name: 'Security' }).click()
+  await page.getByText('A new sign-in is needed').waitFor()
+  await note('security')
+  await pictures('12-security')
+  await page.getByRole('navigation').getByRole('link', { name: 'Accounts' }).click()
+  await page.locator('main').getByRole('link', { name: 'Sign in again' }).first().click()
   await decide(first, true)
   await page.waitForURL((url) => url.href.startsWith(base))
   await note('repaired')
+
+  // Two more devices of the same person; one is signed out from here, by the keyboard.
+  for (const userAgent of [phone, desktop]) await signInElsewhere(first, userAgent)
+  await page.getByRole('navigation').getByRole('link', { name: 'Devices' }).click()
+  await note('devices')
+  await pictures('13-devices')
+  await tabTo(/^Sign out Safari on iPhone/)
+  await page.keyboard.press('Enter')
+  await page.locator('ul.devices h2', { hasText: 'Safari on iPhone' }).waitFor({ state: 'detached' })
+  await note('deviceSignedOut')
+  await page.getByText('Sign out everywhere').click()
+  await pictures('14-sign-out-everywhere')
+  await page.getByRole('button', { name: 'Sign out of all other devices' }).click()
+  await page.getByText('There is no other device.').waitFor()
+  await note('othersSignedOut')
 
   await page.goto(`${base}/docs`)
   await note('docs')
@@ -195,8 +243,8 @@ try {
   const plain = await browser.newContext({ javaScriptEnabled: false, storageState: await context.storageState() })
   const plainPage = await plain.newPage()
   await plainPage.goto(base)
-  await plainPage.getByLabel('Add an account').fill(second.handle)
-  await plainPage.getByRole('button', { name: 'Add' }).click()
+  await plainPage.getByLabel('Handle of the account').fill(second.handle)
+  await plainPage.getByRole('button', { name: 'Add Account' }).click()
   await plainPage.waitForURL((url) => !url.href.startsWith(base))
   seen.withoutScript = { addLeadsTo: plainPage.url() }
   await plainPage.goto(base)

@@ -37,3 +37,12 @@ export async function seed(agent, accounts) {
 }
 
 const as = (jwt) => ({ headers: { authorization: `Bearer ${jwt}` } })
+
+/** Handles on domains of their owners, as the PDS finds them: what is in the returned map, before it asks its DNS. */
+export function ownDomains(pds) {
+  const known = new Map()
+  const resolver = pds.ctx.idResolver.handle
+  const resolve = resolver.resolve
+  resolver.resolve = async (handle) => known.get(handle) ?? resolve.call(resolver, handle)
+  return known
+}

@@ -23,7 +23,7 @@ export async function startControl(port, parts) {
   return `http://127.0.0.1:${server.address().port}`
 }
 
-const controlCalls = ({ facts, provider, network, knobs, traffic, hosts, stop }) => ({
+const controlCalls = ({ facts, provider, network, knobs, traffic, hosts, domains, stop }) => ({
   'GET /info': () => ({ ...facts, config: knobs.current, rssMb: Math.round(process.memoryUsage().rss / 1e6) }),
   'GET /log': ({ path }) => traffic.log.filter((entry) => !path || entry.url.startsWith(path)),
   'DELETE /log': () => { traffic.log.length = 0 },
@@ -33,6 +33,7 @@ const controlCalls = ({ facts, provider, network, knobs, traffic, hosts, stop })
   'GET /fault': () => traffic.faults,
   'DELETE /fault': () => { traffic.faults.length = 0 },
   'POST /hostmap': ({ host, to }) => { hosts.set(host, to) },
+  'POST /domain': ({ handle, did }) => { domains.set(handle, did) },
   'POST /forget-client': ({ id, jwks }) => forgetClient(provider, id, jwks),
   'GET /tokens': ({ did }) => grants(provider, did),
   'POST /revoke-all': ({ did }) => revokeAll(provider, did),

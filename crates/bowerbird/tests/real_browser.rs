@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 /// A picture of eight by eight pixels.
 const PICTURE: &str = "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAHElEQVR42mPoWvIfjtQ9T8IRAxUlkDnIiqgoAQBbXmzBwp+qEgAAAABJRU5ErkJggg==";
-const PAGES: [&str; 11] = [
+const PAGES: [&str; 14] = [
     "1-signed-out",
     "2-unknown-handle",
     "3-denied",
@@ -26,6 +26,9 @@ const PAGES: [&str; 11] = [
     "9-app-password-form",
     "10-main-password",
     "11-app-password",
+    "12-security",
+    "13-devices",
+    "14-sign-out-everywhere",
 ];
 
 #[tokio::test]
@@ -82,7 +85,7 @@ async fn real_browser_goes_through_every_page() {
     reads("denied", &["Access was refused", "access_denied", "Your handle"]);
     reads(
         "signedIn",
-        &["You are signed in", "Alice Bower", "@alice.test", &alice.did, network.pds(), "Signed in until"],
+        &["Accounts", "Active Account", "All Accounts", "Add Account", "Alice Bower", "@alice.test", &alice.did, network.pds(), "Signed in until"],
     );
     assert_eq!(
         (step("signedIn")["url"].as_str(), step("added")["url"].as_str()),
@@ -101,6 +104,11 @@ async fn real_browser_goes_through_every_page() {
     assert_eq!(seen["callAfterTheEnd"], 401);
     reads("needsReauth", &["Sign in again", "@alice.test"]);
     assert!(!step("repaired")["text"].as_str().unwrap().contains("Sign in again"));
+    reads("security", &["A new sign-in is needed", "Access was withdrawn", "Signed in", "Chrome on Linux", "Sign that device out"]);
+    reads("devices", &["Chrome on Linux", "This device", "In use now", "Safari on iPhone", "Firefox on Linux", "@alice.test"]);
+    assert!(!step("deviceSignedOut")["text"].as_str().unwrap().contains("Safari on iPhone"));
+    reads("deviceSignedOut", &["Firefox on Linux", "This device"]);
+    reads("othersSignedOut", &["Chrome on Linux", "There is no other device."]);
     reads("notFound", &["not_found"]);
     reads("docs", &["/api/auth/session", "/xrpc/{nsid}"]);
     reads("signedOutAgain", &["Your handle"]);
@@ -112,10 +120,10 @@ async fn real_browser_goes_through_every_page() {
         assert!(seen["withoutScript"][name].as_str().unwrap().starts_with(network.issuer()), "{seen}");
     }
 
-    // What the PDS saw: one exchange for each consent (one more by the profile's login, before its log was cleared),
+    // What the PDS saw: one exchange for each consent, two of them on other devices (one more by the profile's login, before its log was cleared),
     // a refused refresh, and every grant given back.
-    let exchanges = network.statuses(endpoint::TOKEN, 4).await;
-    assert_eq!(exchanges.iter().filter(|status| **status == 200).count(), 3, "{exchanges:?}");
+    let exchanges = network.statuses(endpoint::TOKEN, 6).await;
+    assert_eq!(exchanges.iter().filter(|status| **status == 200).count(), 5, "{exchanges:?}");
     network.await_grants(&bob.did, 0).await;
     assert!(!server.stderr().text().contains("panicked"), "{}", server.stderr().text());
 }

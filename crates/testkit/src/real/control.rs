@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::network::RealNetwork;
+use super::network::{RealAccount, RealNetwork};
 use crate::fault::FaultServer;
 use crate::http_client::TestRequest;
 use crate::server::BowerbirdProcess;
@@ -103,6 +103,20 @@ impl RealNetwork {
     /// Forgets a client's metadata and keys, which the PDS keeps for ten minutes.
     pub async fn forget_client(&self, client_id: &str, jwks_uri: &str) {
         self.control_call("POST", "/forget-client", &[("id", client_id), ("jwks", jwks_uri)]).await;
+    }
+
+    /// Gives an account a handle on a domain of its owner, as its owner does: by DNS, then at the PDS. The account as it is
+    /// then; whoever else looks for the handle must be told by a DNS of their own.
+    pub async fn move_to_domain(&self, account: &RealAccount, handle: &str) -> RealAccount {
+        self.control_call("POST", "/domain", &[("handle", handle), ("did", &account.did)]).await;
+        let xrpc = |method: &str| format!("{}/xrpc/com.atproto.{method}", self.pds());
+        let sign_in = json!({"identifier": account.did, "password": account.password});
+        let request = TestRequest::post_json(&xrpc("server.createSession"), &sign_in);
+        let session = self.client.send(request).await.expect_status(200).json();
+        let request = TestRequest::post_json(&xrpc("identity.updateHandle"), &json!({"handle": handle}));
+        let bearer = format!("Bearer {}", session["accessJwt"].as_str().expect("an access token"));
+        self.client.send(request.header("authorization", &bearer)).await.expect_status(200);
+        RealAccount { handle: handle.to_owned(), ..account.clone() }
     }
 
     /// The grants of an account.
