@@ -96,17 +96,16 @@ impl Departures {
         to_the_end(async move {
             let mut ended = 0;
             for _ in 0..PASSES {
-                let mut held = holding(&departures.devices, &accounts).await?;
-                held.remove(&here.session.id);
-                if held.is_empty() {
-                    if which == Which::All
-                        && departures.take_all_off(&here.session, &accounts, &here.session).await? > 0
-                    {
-                        ended += 1;
-                    }
+                let held = holding(&departures.devices, &accounts).await?;
+                let is_other = |device: &&DeviceSession| device.id != here.session.id;
+                let mut next: Vec<&DeviceSession> = held.values().filter(is_other).collect();
+                if next.is_empty() && which == Which::All {
+                    next = held.values().collect();
+                }
+                if next.is_empty() {
                     return Ok(ended);
                 }
-                for device in held.values() {
+                for device in next {
                     if departures.take_all_off(device, &accounts, &here.session).await? > 0 {
                         ended += 1;
                     }

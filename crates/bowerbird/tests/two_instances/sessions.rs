@@ -138,3 +138,36 @@ async fn instances_without_redis_answer_and_sign_out_too() {
     assert!(house.redis.everything().is_empty());
     house.assert_sound();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_54_a_device_that_another_one_signs_out_is_out_at_every_instance() {
+    let Some(house) = Installation::open().await else { return };
+    let (alice, bob) = (house.network.add_account("alice.test"), house.network.add_account("bob.test"));
+    let mut laptop = house.signed_in(0, "alice.test").await;
+    let phone = house.signed_in(1, "alice.test").await;
+    // And a tablet that two people share.
+    let mut tablet = house.signed_in(1, "bob.test").await;
+    tablet.login("alice.test").await.must_be(303);
+    let (mut phone, mut tablet) = (house.sent_to(1, &phone), house.sent_to(1, &tablet));
+    phone.session().await.must_be(200);
+    assert_eq!(tablet.session().await.json()["did"], alice.did.as_str());
+
+    let ended = laptop.post("/api/devices/sign-out", &json!({"which": "others"})).await.expect_status(200).json();
+    let begun = stopwatch();
+    assert_eq!(ended["ended"], 2);
+    let alive = alive_for(&mut phone, begun).await;
+    assert!(alive < BOUND, "alive for {alive:?}");
+    let mut active = tablet.session().await.expect_status(200).json();
+    while active["did"] != bob.did.as_str() && begun.elapsed() < BOUND * 2 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        active = tablet.session().await.expect_status(200).json();
+    }
+    assert!(begun.elapsed() < BOUND, "Alice was on the tablet for {:?}", begun.elapsed());
+    assert_eq!(active["did"], bob.did.as_str(), "and Bob is there still");
+    laptop.session().await.must_be(200);
+    // What happened is in her history, at whichever instance it is read.
+    let history = house.sent_to(1, &laptop).get("/api/security-events").await.expect_status(200).json();
+    let kinds: Vec<_> = history["events"].as_array().unwrap().iter().map(|event| event["type"].clone()).collect();
+    assert_eq!(kinds.iter().filter(|kind| **kind == "signed_out_remotely").count(), 2, "{kinds:?}");
+    house.assert_sound();
+}

@@ -16,6 +16,7 @@ mod fill;
 mod fsync;
 mod house;
 mod refresh;
+mod seals;
 
 use std::path::{Path, PathBuf};
 
@@ -38,6 +39,11 @@ async fn main() {
         let accounts =
             arguments.pop().and_then(|count| count.parse().ok()).expect("usage: figures DATABASE fill COUNT");
         fill::fill(&folder, accounts).await;
+        return;
+    }
+    if arguments.first().is_some_and(|name| name == "seals") {
+        let count = arguments.pop().and_then(|count| count.parse().ok()).expect("usage: figures DATA seals COUNT");
+        seals::print(&folder, count).await;
         return;
     }
     std::fs::create_dir_all(&folder).expect("a folder");

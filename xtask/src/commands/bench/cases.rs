@@ -22,6 +22,8 @@ pub(super) enum Measure {
     LatencyAdded { ours: Target, reference: Target },
     /// Processor time of Bowerbird for one call, in milliseconds.
     CpuPerCall(Target),
+    /// The median time of a call when there is one at a time, in milliseconds.
+    TimeAlone(Target),
     /// Resident memory two seconds after a start on an existing database, in MB (1,000,000 bytes).
     IdleMemory,
     /// Resident memory after all the load so far, in MB.
@@ -49,8 +51,14 @@ pub(super) enum Target {
     Nginx,
     /// The trivial upstream itself.
     Upstream,
+    /// `POST /api/accounts/{id}/activate`.
+    Switch,
+    /// The session check with a thousand seals in turn, each of a device of its own.
+    ManySeals,
     /// An axum route that does nothing.
     EmptyRoute,
+    /// The same, with the seals of [`Self::ManySeals`], so that both are asked the same.
+    EmptyRouteWithSeals,
 }
 
 /// The side of a limit on which a figure must be.
@@ -119,6 +127,7 @@ impl Measure {
             Self::ThroughputRatio { .. }
             | Self::LatencyAdded { .. }
             | Self::CpuPerCall(_)
+            | Self::TimeAlone(_)
             | Self::Ready
             | Self::Vault(_) => true,
             Self::IdleMemory | Self::LoadedMemory | Self::ProgramSize | Self::IdleAccounts => false,
@@ -137,14 +146,19 @@ impl Measure {
 
     /// Whether it needs the example `figures`.
     pub(super) fn needs_figures(self) -> bool {
-        matches!(self, Self::Vault(_) | Self::IdleAccounts)
+        matches!(self, Self::Vault(_) | Self::IdleAccounts) || self.needs_seals()
+    }
+
+    /// Whether it needs more seals than that of the one who signed in.
+    pub(super) fn needs_seals(self) -> bool {
+        matches!(self, Self::ThroughputRatio { ours: Target::ManySeals, .. })
     }
 
     /// The unit of the figure; empty for a ratio.
     pub(super) fn unit(self) -> &'static str {
         match self {
             Self::ThroughputRatio { .. } => "",
-            Self::LatencyAdded { .. } | Self::CpuPerCall(_) | Self::Ready => "ms",
+            Self::LatencyAdded { .. } | Self::CpuPerCall(_) | Self::TimeAlone(_) | Self::Ready => "ms",
             Self::IdleMemory | Self::LoadedMemory | Self::ProgramSize | Self::IdleAccounts => "MB",
             Self::Vault(unit) => unit,
         }
@@ -182,6 +196,24 @@ pub(super) const CASES: &[Case] = &[
         title: "processor time of one session check",
         measure: Measure::CpuPerCall(Target::Session),
         bound: None,
+    },
+    Case {
+        name: "session-seals",
+        title: "session check with 1,000 seals in turn, as a share of an empty axum route",
+        measure: Measure::ThroughputRatio { ours: Target::ManySeals, reference: Target::EmptyRouteWithSeals },
+        bound: Some(Bound::AtLeast(0.70)),
+    },
+    Case {
+        name: "switch-cpu",
+        title: "processor time of one switch of the active account",
+        measure: Measure::CpuPerCall(Target::Switch),
+        bound: Some(Bound::AtMost(1.0)),
+    },
+    Case {
+        name: "switch-time",
+        title: "one switch of the active account, durable, one at a time",
+        measure: Measure::TimeAlone(Target::Switch),
+        bound: Some(Bound::AtMost(1.0)),
     },
     Case {
         name: "proxy-throughput",

@@ -3,7 +3,7 @@
 use super::runner::Figure;
 use crate::exec;
 use crate::workspace::Workspace;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -37,6 +37,17 @@ impl Figures {
     pub(super) fn fill(&self, database: &Path, accounts: u32) -> Result<()> {
         exec::output(Command::new(&self.program).arg(database).arg("fill").arg(accounts.to_string()))?;
         Ok(())
+    }
+}
+
+impl Figures {
+    /// Puts the first account of a database on devices of their own, and gives the seals of these; `data` is the folder
+    /// with the database and the secret.
+    pub(super) fn seals(&self, data: &Path, count: usize) -> Result<Vec<String>> {
+        let printed = exec::output(Command::new(&self.program).arg(data).arg("seals").arg(count.to_string()))?;
+        let seals: Vec<String> = printed.lines().map(str::to_owned).collect();
+        ensure!(seals.len() == count, "the example made {} seals, not {count}", seals.len());
+        Ok(seals)
     }
 }
 

@@ -2,6 +2,8 @@
 //! empty route, and two more Bowerbirds on PostgreSQL where a case wants them.
 
 use super::cases::Target;
+use super::figures::Figures;
+use super::wrk::{self, Load};
 use crate::commands::sandbox;
 use crate::exec::{self, Server};
 use crate::postgres::Postgres;
@@ -18,6 +20,8 @@ use std::time::Duration;
 const CALL: &str = "/xrpc/app.bsky.actor.getProfile?actor=alice.test";
 
 const SESSION: &str = "/api/auth/session";
+/// How many devices show their seals in turn.
+const SEALS: usize = 1_000;
 
 /// The running servers, and what is needed to call them.
 pub(super) struct Lab {
@@ -27,6 +31,10 @@ pub(super) struct Lab {
     bowerbird: Option<Server>,
     ports: Ports,
     cookie: String,
+    /// The path that makes its account the active one.
+    switch: String,
+    /// Of other devices of the same account, where a case wants them.
+    seals: Vec<String>,
     pair: Option<Pair>,
     /// Kept only to be ended with the lab.
     _others: Vec<Server>,
@@ -88,6 +96,7 @@ impl Lab {
         let port = ports::free_port()?;
         let bowerbird = sandbox::start_bowerbird(&program, &network, port, &folder)?;
         let cookie = sign_in(testnet, &network, port)?;
+        let switch = switch(port, &cookie)?;
         let pair = with_pair.then(|| Pair::start(ui, testnet, &network, &program, &folder)).transpose()?;
 
         let mut environment = sandbox::environment(&network, port);
@@ -100,30 +109,59 @@ impl Lab {
         let nginx = start_nginx(&folder, ports)?;
         let others = vec![reference, nginx];
         let bowerbird = Some(bowerbird);
-        let lab = Self { folder, program, environment, bowerbird, ports, cookie, pair, _others: others };
+        let lab = Self { folder, program, environment, bowerbird, ports, cookie, switch, seals: Vec::new(), pair, _others: others };
         lab.check()?;
         Ok(lab)
     }
 
+    /// What is sent to this target.
+    pub(super) fn load(&self, target: Target) -> Load {
+        let script = match target {
+            Target::Switch => "wrk.method = \"POST\"\n".to_owned(),
+            Target::ManySeals | Target::EmptyRouteWithSeals => wrk::in_turn(&self.seals),
+            _ => String::new(),
+        };
+        Load { url: self.url(target), headers: self.headers(target), script }
+    }
+
+    /// Makes the seals that [`Target::ManySeals`] shows.
+    pub(super) fn make_seals(&mut self, figures: &Figures) -> Result<()> {
+        self.seals = figures.seals(&self.folder.join("data"), SEALS)?;
+        let cookie = format!("sid={}", self.seals[SEALS - 1]);
+        let answer = http::get(&self.url(Target::ManySeals), &[("Cookie", &cookie)])?;
+        ensure!(answer.status == 200, "a made seal was answered {}: {}", answer.status, answer.body);
+        Ok(())
+    }
+
     /// Where load for this target goes.
-    pub(super) fn url(&self, target: Target) -> String {
+    fn url(&self, target: Target) -> String {
         let (port, path) = match target {
-            Target::Session => (self.ports.bowerbird, SESSION),
+            Target::Session | Target::ManySeals => (self.ports.bowerbird, SESSION),
+            Target::Switch => (self.ports.bowerbird, &*self.switch),
             Target::SessionOnPostgres => (self.pair.as_ref().map_or(0, |pair| pair.port), SESSION),
             Target::Proxied => (self.ports.bowerbird, CALL),
             Target::Nginx => (self.ports.nginx, CALL),
             Target::Upstream => (self.ports.upstream, CALL),
-            Target::EmptyRoute => (self.ports.empty, "/empty"),
+            Target::EmptyRoute | Target::EmptyRouteWithSeals => (self.ports.empty, "/empty"),
         };
         format!("http://127.0.0.1:{port}{path}")
     }
 
     /// The headers that go with it.
-    pub(super) fn headers(&self, target: Target) -> Vec<String> {
+    fn headers(&self, target: Target) -> Vec<String> {
         match target {
             Target::Session | Target::Proxied => vec![format!("Cookie: {}", self.cookie)],
             Target::SessionOnPostgres => self.pair.iter().map(|pair| format!("Cookie: {}", pair.cookie)).collect(),
-            Target::Nginx | Target::Upstream | Target::EmptyRoute => Vec::new(),
+            // A bearer needs no header against forgery.
+            Target::Switch => {
+                let seal = self.cookie.split_once('=').map_or("", |(_, seal)| seal);
+                vec![format!("Authorization: Bearer {seal}")]
+            }
+            Target::Nginx
+            | Target::Upstream
+            | Target::EmptyRoute
+            | Target::ManySeals
+            | Target::EmptyRouteWithSeals => Vec::new(),
         }
     }
 
@@ -185,6 +223,14 @@ fn sign_in(testnet: &Testnet, network: &Network, port: u16) -> Result<String> {
     let done = http::get(&callback, &[("Cookie", &bound)])?;
     let seal = done.cookies().into_iter().find(|cookie| cookie.starts_with("sid=") && cookie.len() > 8);
     seal.with_context(|| format!("the callback answered {} and set no sid: {}", done.status, done.body))
+}
+
+/// The path that makes the first account of a device its active one.
+fn switch(port: u16, cookie: &str) -> Result<String> {
+    let listed = http::get(&format!("http://127.0.0.1:{port}/api/accounts"), &[("Cookie", cookie)])?;
+    let body: serde_json::Value = serde_json::from_str(&listed.body)?;
+    let id = body["accounts"][0]["id"].as_str().with_context(|| format!("no account: {}", listed.body))?;
+    Ok(format!("/api/accounts/{id}/activate"))
 }
 
 fn start_reference(workspace: &Workspace, folder: &Path, ports: Ports) -> Result<Server> {

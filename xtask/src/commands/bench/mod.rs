@@ -81,6 +81,9 @@ pub(crate) fn run(ui: &Ui, workspace: &Workspace, arguments: &Arguments) -> Resu
         tools::ensure(ui, &[tools::STORES])?;
     }
     let mut lab = Lab::open(ui, workspace, &testnet, program, pair)?;
+    if cases.iter().any(|case| case.measure.needs_seals()) {
+        lab.make_seals(&figures)?;
+    }
     let effort = if arguments.short { Effort::SHORT } else { Effort::LONG };
     let mut report = Report::new(arguments.short, arguments.judgement);
     for case in cases {

@@ -33,6 +33,7 @@ pub(super) fn measure(lab: &mut Lab, figures: &Figures, case: &Case, effort: Eff
         Measure::ThroughputRatio { ours, reference } => throughput_ratio(lab, effort, ours, reference),
         Measure::LatencyAdded { ours, reference } => latency_added(lab, effort, ours, reference),
         Measure::CpuPerCall(target) => cpu_per_call(lab, effort, target),
+        Measure::TimeAlone(target) => time_alone(lab, effort, target),
         Measure::IdleMemory => idle_memory(lab),
         Measure::LoadedMemory => Ok(Figure { value: process::resident(lab.bowerbird()?)?, detail: String::new() }),
         Measure::Ready => ready(lab),
@@ -64,7 +65,7 @@ fn latency_added(lab: &Lab, effort: Effort, ours: Target, reference: Target) -> 
     let rate = load(lab, ours, effort)?.throughput() / 2.0;
     let paced = |target| {
         interrupt::check()?;
-        wrk::paced(&lab.folder, &lab.url(target), &lab.headers(target), effort.round, rate)
+        wrk::paced(&lab.folder, &lab.load(target), effort.round, rate)
     };
     let mut added = Vec::new();
     let mut detail = String::new();
@@ -83,6 +84,20 @@ fn cpu_per_call(lab: &Lab, effort: Effort, target: Target) -> Result<Figure> {
     let used = process::cpu(lab.bowerbird()?)?.saturating_sub(before);
     let each = used.as_secs_f64() * 1e3 / measured.requests as f64;
     Ok(Figure { value: each, detail: format!("{:.2} s for {} calls", used.as_secs_f64(), measured.requests) })
+}
+
+/// The median of the rounds' medians.
+fn time_alone(lab: &Lab, effort: Effort, target: Target) -> Result<Figure> {
+    warm_up(lab, &[target])?;
+    let mut rounds = Vec::new();
+    let mut detail = String::new();
+    for _ in 0..effort.rounds {
+        interrupt::check()?;
+        let measured = wrk::alone(&lab.folder, &lab.load(target), effort.round)?;
+        detail = format!("{}, {} calls", measured.latency(), measured.requests);
+        rounds.push(measured.p50 / 1e3);
+    }
+    Ok(Figure { value: median(rounds.into_iter()), detail })
 }
 
 fn idle_memory(lab: &mut Lab) -> Result<Figure> {
@@ -117,7 +132,7 @@ fn ready(lab: &mut Lab) -> Result<Figure> {
 
 fn load(lab: &Lab, target: Target, effort: Effort) -> Result<Measured> {
     interrupt::check()?;
-    wrk::flat_out(&lab.folder, &lab.url(target), &lab.headers(target), effort.round)
+    wrk::flat_out(&lab.folder, &lab.load(target), effort.round)
 }
 
 /// Connections to the upstream and caches are there before anything is measured.

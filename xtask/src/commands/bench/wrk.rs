@@ -16,7 +16,7 @@ pub(super) struct Measured {
     pub(super) requests: u64,
     duration: f64,
     errors: u64,
-    p50: f64,
+    pub(super) p50: f64,
     pub(super) p99: f64,
 }
 
@@ -42,17 +42,48 @@ done = function(summary, latency, requests)
 end
 "#;
 
+/// What is sent.
+pub(super) struct Load {
+    pub(super) url: String,
+    pub(super) headers: Vec<String>,
+    /// What wrk's script says about the requests, where they are not all the same GET.
+    pub(super) script: String,
+}
+
 /// As many requests as the target answers.
-pub(super) fn flat_out(folder: &Path, url: &str, headers: &[String], duration: Duration) -> Result<Measured> {
-    run(folder, url, headers, duration, REPORT)
+pub(super) fn flat_out(folder: &Path, load: &Load, duration: Duration) -> Result<Measured> {
+    run(folder, load, CONNECTIONS, duration, REPORT)
+}
+
+/// One request after the other.
+pub(super) fn alone(folder: &Path, load: &Load, duration: Duration) -> Result<Measured> {
+    run(folder, load, 1, duration, REPORT)
+}
+
+/// A script that shows other seals in turn.
+pub(super) fn in_turn(seals: &[String]) -> String {
+    let quoted: Vec<String> = seals.iter().map(|seal| format!("\"{seal}\"")).collect();
+    format!(
+        "local seals = {{{}}}
+local requests, at = {{}}, 0
+init = function()
+  for number, seal in ipairs(seals) do requests[number] = wrk.format(nil, nil, {{Host = wrk.headers.Host, Cookie = 'sid=' .. seal}}) end
+end
+request = function()
+  at = at % #requests + 1
+  return requests[at]
+end
+",
+        quoted.join(",")
+    )
 }
 
 /// About `rate` requests in a second: each connection waits between two requests, for a random time so that they do not march in step.
-pub(super) fn paced(folder: &Path, url: &str, headers: &[String], duration: Duration, rate: f64) -> Result<Measured> {
+pub(super) fn paced(folder: &Path, load: &Load, duration: Duration, rate: f64) -> Result<Measured> {
     run(
         folder,
-        url,
-        headers,
+        load,
+        CONNECTIONS,
         duration,
         &format!("{REPORT}\ndelay = function() return math.random(0, {:.0}) end\n", pause(rate) * 2.0),
     )
@@ -63,11 +94,13 @@ fn pause(rate: f64) -> f64 {
     (f64::from(CONNECTIONS) * 1000.0 / rate).round().max(1.0)
 }
 
-fn run(folder: &Path, url: &str, headers: &[String], duration: Duration, script: &str) -> Result<Measured> {
+fn run(folder: &Path, load: &Load, connections: u32, duration: Duration, script: &str) -> Result<Measured> {
+    let Load { url, headers, script: requests } = load;
     let file = folder.join("load.lua");
-    std::fs::write(&file, script)?;
+    std::fs::write(&file, format!("{requests}{script}"))?;
     let mut command = Command::new("wrk");
-    command.args(["--threads", "2", "--connections", &CONNECTIONS.to_string(), "--timeout", "10s"]);
+    let threads = connections.min(2).to_string();
+    command.args(["--threads", &threads, "--connections", &connections.to_string(), "--timeout", "10s"]);
     command.args(["--duration", &format!("{}s", duration.as_secs()), "--script"]).arg(&file);
     for header in headers {
         command.args(["--header", header]);
