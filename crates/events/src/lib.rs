@@ -9,6 +9,7 @@
 //! One alert of an incident, one event of its recovery: the store knows what is open, so that neither a second instance
 //! nor a restart repeats it.
 
+mod checkout_seconds;
 mod hub;
 mod metrics;
 mod report;

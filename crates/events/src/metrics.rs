@@ -16,14 +16,13 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use crate::checkout_seconds::CheckoutSeconds;
 use crate::report::EVENT_TYPES;
 
 /// The content type of [`Metrics::render`].
 pub const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 const REFRESH_SECONDS: [f64; 12] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0];
-const CHECKOUT_SECONDS: [f64; 12] =
-    [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0];
 
 type Label = [(&'static str, &'static str); 1];
 type Labels = [(&'static str, &'static str); 2];
@@ -37,7 +36,7 @@ struct Figures {
     registry: Mutex<Registry>,
     refreshes: Family<Label, Counter>,
     refresh_seconds: Histogram,
-    checkout_seconds: Histogram,
+    checkout_seconds: CheckoutSeconds,
     nonce_retries: Counter,
     events: Family<Label, Counter>,
     events_dropped: Counter,
@@ -87,7 +86,7 @@ impl Metrics {
             registry: Mutex::new(Registry::with_prefix("bowerbird")),
             refreshes: Family::default(),
             refresh_seconds: Histogram::new(REFRESH_SECONDS),
-            checkout_seconds: Histogram::new(CHECKOUT_SECONDS),
+            checkout_seconds: CheckoutSeconds::default(),
             nonce_retries: Counter::default(),
             events: Family::default(),
             events_dropped: Counter::default(),
@@ -109,9 +108,10 @@ impl Metrics {
         Self(Arc::new(figures))
     }
 
-    /// Everything as text, with the vault's health as it is now.
-    pub fn render(&self, health: &VaultHealth, streams: usize) -> String {
+    /// Everything as text, with the vault's health as it is now and the number of its checkouts from memory.
+    pub fn render(&self, health: &VaultHealth, streams: usize, from_memory: u64) -> String {
         self.set_health(health, streams);
+        self.0.checkout_seconds.set_from_memory(from_memory);
         let mut text = String::new();
         let registry = self.0.registry.lock();
         // Writing to a String cannot fail.
@@ -127,7 +127,7 @@ impl Metrics {
     }
 
     pub(crate) fn checkout_stored(&self, took: Duration) {
-        self.0.checkout_seconds.observe(took.as_secs_f64());
+        self.0.checkout_seconds.observe(took);
     }
 
     pub(crate) fn nonce_retried(&self) {
@@ -204,8 +204,8 @@ impl Figures {
             self.refresh_seconds.clone(),
         );
         to.register(
-            "checkout_stored_duration_seconds",
-            "Time until an access token was handed out that was not in memory",
+            "checkout_duration_seconds",
+            "Time until an access token was handed out; one from memory counts in the first bucket, and adds nothing to the sum",
             self.checkout_seconds.clone(),
         );
         to.register("dpop_nonce_retries", "Requests sent again with another DPoP nonce", self.nonce_retries.clone());
@@ -273,7 +273,7 @@ mod tests {
 
     #[test]
     fn everything_is_there_before_anything_happened() {
-        let text = Metrics::new("1.2.3").render(&QUIET, 0);
+        let text = Metrics::new("1.2.3").render(&QUIET, 0, 0);
         has(&text, "bowerbird_build_info{version=\"1.2.3\"} 1");
         for result in RefreshResult::ALL {
             has(&text, &format!("bowerbird_refreshes_total{{result=\"{}\"}} 0", result.name()));
@@ -290,6 +290,7 @@ mod tests {
         metrics.refresh_ended(RefreshResult::Refused, Duration::from_millis(300));
         metrics.refresh_ended(RefreshResult::Granted, Duration::from_millis(30));
         metrics.checkout_stored(Duration::from_micros(200));
+        metrics.checkout_stored(Duration::from_secs(7));
         metrics.nonce_retried();
         metrics.event_told("needs_reauth");
         metrics.event_dropped();
@@ -297,12 +298,17 @@ mod tests {
         metrics.set_waiting(7);
         let health =
             VaultHealth { unsaved: 2, in_flight: 3, draining: true, suspended: Some(Suspension::RestoredBackup) };
-        let text = metrics.render(&health, 4);
+        let text = metrics.render(&health, 4, 1_000);
         for line in [
             "bowerbird_refreshes_total{result=\"refused\"} 1",
             "bowerbird_refresh_duration_seconds_count 2",
             "bowerbird_refresh_duration_seconds_bucket{le=\"0.05\"} 1",
-            "bowerbird_checkout_stored_duration_seconds_bucket{le=\"0.00025\"} 1",
+            "bowerbird_checkout_duration_seconds_bucket{le=\"0.00005\"} 1000",
+            "bowerbird_checkout_duration_seconds_bucket{le=\"0.0001\"} 1000",
+            "bowerbird_checkout_duration_seconds_bucket{le=\"0.00025\"} 1001",
+            "bowerbird_checkout_duration_seconds_bucket{le=\"+Inf\"} 1002",
+            "bowerbird_checkout_duration_seconds_count 1002",
+            "bowerbird_checkout_duration_seconds_sum 7.0002",
             "bowerbird_dpop_nonce_retries_total 1",
             "bowerbird_events_total{type=\"needs_reauth\"} 1",
             "bowerbird_events_dropped_total 1",
@@ -331,7 +337,7 @@ mod tests {
             entry(need, TokenAge::UnderDay, 1, 9000),
         ];
         metrics.set_census(now, &first, &[(None, 3), (Some("key-1".to_owned()), 4)]);
-        let text = metrics.render(&QUIET, 0);
+        let text = metrics.render(&QUIET, 0, 0);
         for line in [
             "bowerbird_credentials{state=\"ok\",reason=\"\"} 7",
             "bowerbird_credentials{state=\"needs_reauth\",reason=\"revoked\"} 1",
@@ -344,7 +350,7 @@ mod tests {
             has(&text, line);
         }
         metrics.set_census(now, &[], &[]);
-        let text = metrics.render(&QUIET, 0);
+        let text = metrics.render(&QUIET, 0, 0);
         has(&text, "bowerbird_credentials{state=\"ok\",reason=\"\"} 0");
         assert!(!text.contains("key-1"), "a key that is gone has no figure");
     }

@@ -44,7 +44,8 @@ pub fn admin_router(parts: AdminParts) -> Router {
 }
 
 async fn metrics(State(parts): State<AdminParts>) -> Response {
-    let text = parts.events.metrics().render(&parts.vault.health(), parts.events.streams().count());
+    let AdminParts { events, vault, .. } = &parts;
+    let text = events.metrics().render(&vault.health(), events.streams().count(), vault.checkouts_from_memory());
     ([(CONTENT_TYPE, HeaderValue::from_static(METRICS_TYPE))], text).into_response()
 }
 

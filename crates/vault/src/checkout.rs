@@ -99,10 +99,14 @@ impl Vault {
             let now = self.0.clock.now();
             match opened.decide(now) {
                 RefreshDecision::Fresh | RefreshDecision::UseWhileWaiting | RefreshDecision::UseUntilEnd(_) => {
+                    self.0.from_memory.add();
                     return Ok(opened.usable);
                 }
                 // The issuer cannot be asked for a while: no reason to read the row for every call until then.
-                RefreshDecision::Due if self.0.postponed.until(connection, now).is_some() => return Ok(opened.usable),
+                RefreshDecision::Due if self.0.postponed.until(connection, now).is_some() => {
+                    self.0.from_memory.add();
+                    return Ok(opened.usable);
+                }
                 _ => {}
             }
         }
@@ -119,6 +123,7 @@ impl Vault {
             && opened.usable.generation > than
             && opened.decide(self.0.clock.now()) == RefreshDecision::Fresh
         {
+            self.0.from_memory.add();
             return Ok(opened.usable);
         }
         self.timed_checkout(connection, Some(than)).await

@@ -25,6 +25,7 @@ mod renewal_text;
 mod seals;
 mod snapshot_seal;
 mod suspension;
+mod tally;
 mod uses;
 mod vault;
 

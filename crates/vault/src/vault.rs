@@ -17,6 +17,7 @@ use crate::login_seal::{LoginSeal, LoginSealError};
 use crate::news::Listener;
 use crate::refresh::{Issuers, Limits, Postponements, SingleFlight, SweepPlace};
 use crate::suspension::{Suspended, Suspension};
+use crate::tally::Tally;
 use crate::uses::Uses;
 
 /// How a vault behaves.
@@ -101,6 +102,7 @@ pub(crate) struct Inner {
     pub(crate) issuers: Issuers,
     pub(crate) sweep_place: SweepPlace,
     pub(crate) uses: Uses,
+    pub(crate) from_memory: Tally,
     pub(crate) suspension: Suspended,
     pub(crate) unsaved: AtomicUsize,
     pub(crate) draining: AtomicBool,
@@ -175,6 +177,7 @@ impl Vault {
             issuers: Issuers::new(limits),
             sweep_place: SweepPlace::default(),
             uses: Uses::default(),
+            from_memory: Tally::default(),
             suspension: Suspended::default(),
             config,
             credentials: Arc::clone(&stores.credentials),
@@ -192,6 +195,11 @@ impl Vault {
         }));
         vault.0.surroundings.changes.listen(Arc::new(Listener(Arc::downgrade(&vault.0))));
         vault
+    }
+
+    /// How many checkouts were answered from memory. The [`Observer`](bowerbird_core::ports::Observer) hears of the others.
+    pub fn checkouts_from_memory(&self) -> u64 {
+        self.0.from_memory.sum()
     }
 
     /// Forgets the opened credential of a connection, so that its row is read at the next checkout.

@@ -139,7 +139,7 @@ async fn an_access_that_ends_is_told_once_and_through_a_restart_to_those_it_conc
     assert_eq!(figure(&text, "bowerbird_events_total{type=\"needs_reauth\"}"), 1);
     assert!(figure(&text, "bowerbird_dpop_nonce_retries_total") > 0, "logins cost nonces here");
     assert!(figure(&text, "bowerbird_refresh_duration_seconds_count") >= 1);
-    assert!(figure(&text, "bowerbird_checkout_stored_duration_seconds_count") >= 1);
+    assert!(figure(&text, "bowerbird_checkout_duration_seconds_count") >= 1);
 
     // The verdict on the first attempt is stored; then the server dies.
     house.until("the second attempt is due", || house.server.stderr().text().contains("is tried again")).await;

@@ -354,7 +354,7 @@ impl Instance {
 
     /// Reads one figure.
     pub(crate) fn figure(&self, name: &str) -> String {
-        let text = self.hub.metrics().render(&self.vault.health(), 0);
+        let text = self.hub.metrics().render(&self.vault.health(), 0, self.vault.checkouts_from_memory());
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.unwrap_or_else(|| panic!("no {name} in\n{text}")).to_owned()
     }
