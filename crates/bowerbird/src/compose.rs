@@ -148,7 +148,7 @@ pub(crate) async fn open_database(settings: &Settings) -> Result<SqlStores, Fail
 }
 
 /// Names this process in leases, for people who look at a row.
-fn instance() -> String {
+pub(crate) fn instance() -> String {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     format!("{host}/{}", std::process::id())
 }
@@ -266,6 +266,6 @@ fn read_roots(path: &Path) -> Result<Vec<CertificateDer<'static>>, Failure> {
     if certificates.is_empty() { Err(refused(&"it holds no certificate")) } else { Ok(certificates) }
 }
 
-fn configuration(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Failure {
+pub(crate) fn configuration(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Failure {
     Failure { code: CONFIG, ..Failure::user(error) }.with_hint("`bowerbird config show` lists every variable")
 }

@@ -9,6 +9,7 @@ mod hardening;
 mod load;
 mod logging;
 mod printer;
+mod traces;
 
 use std::process::ExitCode;
 

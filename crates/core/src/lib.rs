@@ -51,3 +51,7 @@ pub use ids::{AccountId, ConnectionId, DeviceSessionId, IdError, NoticeId};
 pub use login_identifier::{LoginIdentifier, LoginIdentifierError};
 pub use nsid::{Nsid, NsidError};
 pub use security_event::{SecurityEvent, SecurityEventKind};
+
+/// The target of the spans that are traces of requests, apart from those of libraries. Whoever installs a subscriber decides
+/// whether they exist: where none wants them, none is made. What they may say is listed in `bowerbird-events`.
+pub const SPANS: &str = "bowerbird_spans";

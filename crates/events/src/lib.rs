@@ -6,6 +6,8 @@
 //!                                                      └─▶ EventStreams, here and (by the change feed) elsewhere
 //! ```
 //!
+//! Beside it, `traces` tells how long what took, request by request, where an OpenTelemetry collector is configured.
+//!
 //! One alert of an incident, one event of its recovery: the store knows what is open, so that neither a second instance
 //! nor a restart repeats it.
 
@@ -15,6 +17,7 @@ mod metrics;
 mod report;
 mod streams;
 mod teller;
+mod traces;
 mod watchman;
 mod webhooks;
 
@@ -23,4 +26,5 @@ pub use metrics::{METRICS_TYPE, Metrics};
 pub use report::{EVENT_TYPES, Report};
 pub use streams::{EventStreams, StreamRefusal, StreamedEvent, Subscription};
 pub use teller::Teller;
+pub use traces::{Sampler, SamplerError, SpanCounts, SpanExporter, SpanLayer, TracesConfig, traces};
 pub use webhooks::{WebhookConfig, WebhookSecret, WebhookSecretError};

@@ -18,6 +18,7 @@ use prometheus_client::registry::Registry;
 
 use crate::checkout_seconds::CheckoutSeconds;
 use crate::report::EVENT_TYPES;
+use crate::traces::SpanCounts;
 
 /// The content type of [`Metrics::render`].
 pub const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -106,6 +107,12 @@ impl Metrics {
         figures.register(version);
         figures.begin_at_zero();
         Self(Arc::new(figures))
+    }
+
+    /// Adds what becomes of spans, where they are sent somewhere.
+    pub fn add_spans(&self, counts: &SpanCounts) {
+        let mut registry = self.0.registry.lock();
+        registry.register("spans", "Spans of requests that were traced, by what became of them", counts.0.clone());
     }
 
     /// Everything as text, with the vault's health as it is now and the number of its checkouts from memory.

@@ -21,7 +21,7 @@ use crate::limits::{Limits, broken, check_head, collect};
 use crate::origin::{Origin, Origins};
 use crate::pool::{PoolContext, Sender, Unanswered, keep_for};
 use crate::resolver::Resolver;
-use crate::{NetConfig, NetError, tls};
+use crate::{NetConfig, NetError, span, tls};
 
 /// The way out of this server: implements [`HttpClient`] and [`Dns`].
 pub struct NetClient {
@@ -209,23 +209,29 @@ impl NetClient {
 impl HttpClient for NetClient {
     async fn send(&self, request: Request<Bytes>, purpose: Purpose) -> Result<Response<Bytes>, HttpError> {
         let origin = self.origins.find(request.uri())?;
+        let span = span::begin(&request, purpose);
         let request = request.map(|body| OutgoingBody::Whole(Full::new(body)));
         let mut sent = Sent::No;
         let whole = self.limits.whole(purpose);
         let outcome = timeout(whole, self.send_within_limits(&origin, request, purpose, &mut sent)).await;
-        outcome.unwrap_or_else(|_| Err(too_late(sent)))
+        let outcome = outcome.unwrap_or_else(|_| Err(too_late(sent)));
+        span::end(&span, outcome.as_ref().map(Response::status));
+        outcome
     }
 
     async fn stream(&self, request: Request<StreamBody>) -> Result<Response<StreamBody>, HttpError> {
         let origin = self.origins.find(request.uri())?;
+        let span = span::begin(&request, Purpose::Api);
         let mut sent = Sent::No;
-        let (answer, lease) = if request.body().is_end_stream() {
+        let answered = if request.body().is_end_stream() {
             let request = request.map(|_| OutgoingBody::empty());
             let until = self.in_time(Purpose::Api);
-            self.exchange(&origin, request, Purpose::Api, Reading::HandedOn, Some(until), &mut sent).await?
+            self.exchange(&origin, request, Purpose::Api, Reading::HandedOn, Some(until), &mut sent).await
         } else {
-            Box::pin(self.upload(&origin, request, &mut sent)).await?
+            Box::pin(self.upload(&origin, request, &mut sent)).await
         };
+        span::end(&span, answered.as_ref().map(|(answer, _)| answer.status()));
+        let (answer, lease) = answered?;
         let (head, body) = answer.into_parts();
         check_head(&head, Purpose::Api)?;
         Ok(Response::from_parts(head, IncomingBody::new(body, lease, self.limits.idle()).boxed_unsync()))

@@ -30,6 +30,7 @@ mod origin;
 mod patience;
 mod pool;
 mod resolver;
+mod span;
 mod tls;
 mod url_check;
 

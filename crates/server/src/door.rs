@@ -17,15 +17,18 @@ use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
+use tracing::Span;
 
 use crate::cors;
 use crate::error::{ApiError, Form, Wish};
 use crate::host_check::{self, HostVerdict};
 use crate::pages;
 use crate::request_id::{self, REQUEST_ID_HEADER};
+use crate::route_names::RouteNames;
 use crate::security_headers;
 use crate::serve;
 use crate::site::Site;
+use crate::span;
 
 /// What the door needs.
 #[derive(Clone)]
@@ -35,6 +38,7 @@ struct Keeper {
     site: Site,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
+    names: RouteNames,
 }
 
 /// A route behind the door.
@@ -45,8 +49,8 @@ pub(crate) struct Door<S> {
 }
 
 impl DoorLayer {
-    pub(crate) fn new(site: Site, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
-        Self(Arc::new(Keeper { site, clock, entropy }))
+    pub(crate) fn new(site: Site, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>, names: RouteNames) -> Self {
+        Self(Arc::new(Keeper { site, clock, entropy, names }))
     }
 }
 
@@ -135,17 +139,26 @@ struct Visit {
     request_id: Option<HeaderValue>,
     /// Only while somebody listens at level debug.
     began: Option<Duration>,
+    /// Only while traces are wanted.
+    span: Span,
 }
 
 impl Visit {
     fn begin(request: &Request, keeper: &Arc<Keeper>) -> Self {
         let headers = request.headers();
+        let span = span::begin(request, &keeper.site, &keeper.names);
+        let mut request_id = request_id::given(headers);
+        if !span.is_disabled() {
+            let id = request_id.get_or_insert_with(|| request_id::random(keeper.entropy.as_ref()));
+            span.record("request_id", id.to_str().unwrap_or_default());
+        }
         Self {
             method: request.method().clone(),
             uri: request.uri().clone(),
             accept: headers.get(ACCEPT).cloned(),
             origin: cors::listed_origin(headers, &keeper.site),
-            request_id: request_id::given(headers),
+            request_id,
+            span,
             began: tracing::enabled!(tracing::Level::DEBUG).then(|| keeper.clock.monotonic()),
             keeper: Arc::clone(keeper),
         }
@@ -153,6 +166,7 @@ impl Visit {
 
     fn end(mut self, mut response: Response) -> Response {
         let status = response.status();
+        span::end(&self.span, &response);
         if status.is_client_error() || status.is_server_error() {
             self.write_error(&mut response);
         }
@@ -225,6 +239,7 @@ where
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
+        let in_span = this.visit.as_ref().map(|visit| visit.span.enter());
         let response = match this.route.project() {
             RouteProjection::Early { early } => early.take().unwrap_or_default(),
             // The future is never polled again after a panic: its end is answered at once.
@@ -234,6 +249,7 @@ where
                 Err(_) => ApiError::internal("a handler panicked").into_response(),
             },
         };
+        drop(in_span);
         Poll::Ready(Ok(match this.visit.take() {
             Some(visit) => visit.end(response),
             None => response,
@@ -259,8 +275,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_answered_and_tells_nothing() {
-        let door =
-            DoorLayer::new(site("https://bower.example"), Arc::new(TestClock::new()), Arc::new(SeededEntropy::new(1)));
+        let door = DoorLayer::new(
+            site("https://bower.example"),
+            Arc::new(TestClock::new()),
+            Arc::new(SeededEntropy::new(1)),
+            RouteNames::new([]),
+        );
         let router: Router = Router::new().route("/", get(panics)).layer(door);
         let request = Request::builder().uri("/").header("host", "bower.example").body(Body::empty()).unwrap();
         let response = router.oneshot(request).await.unwrap();

@@ -44,6 +44,7 @@ mod rate_limit;
 mod request_id;
 mod return_to;
 mod rolling;
+mod route_names;
 mod router;
 mod routes;
 mod seals;
@@ -55,6 +56,7 @@ mod sign_in;
 mod sign_out;
 mod site;
 mod snapshots;
+mod span;
 
 pub use admin::{AdminParts, admin_router};
 pub use app_address::{AppAddress, AppAddressError};

@@ -8,6 +8,7 @@ use http::Method;
 
 use crate::door::DoorLayer;
 use crate::parts::{Parts, ServerParts};
+use crate::route_names::RouteNames;
 use crate::routes::{
     account_activate, account_add, account_app_password, account_avatar, account_list, account_remove, account_show,
     assets, auth_start, auth_tokens, client_metadata, device_end, device_list, devices_page, docs, events, fallback,
@@ -19,9 +20,11 @@ use crate::routes::{
 /// `axum::extract::ConnectInfo<SocketAddr>`; without that, all clients share one sign-in limit.
 pub fn router(parts: ServerParts) -> Router {
     let parts = Parts::new(parts);
-    let door = DoorLayer::new(crate::site::Site::from_ref(&parts), parts.clock().clone(), parts.entropy().clone());
-    table()
-        .router
+    let Table { router, names, .. } = table();
+    let site = crate::site::Site::from_ref(&parts);
+    let names = RouteNames::new(names);
+    let door = DoorLayer::new(site, parts.clock().clone(), parts.entropy().clone(), names);
+    router
         .fallback(fallback::not_found)
         .method_not_allowed_fallback(fallback::method_not_allowed)
         .layer(door)
@@ -94,6 +97,8 @@ fn table() -> Table {
 struct Table {
     router: Router<Parts>,
     operations: Vec<(Method, &'static str)>,
+    /// Every path, and how the documentation writes it.
+    names: Vec<(&'static str, &'static str)>,
 }
 
 impl Table {
@@ -132,6 +137,7 @@ impl Table {
 
     /// An older name of an address; not documented again.
     fn alias<H: Handler<T, Parts>, T: 'static>(mut self, path: &'static str, filter: MethodFilter, handler: H) -> Self {
+        self.names.push((path, path));
         self.router = self
             .router
             .route(path, on(filter, handler))
@@ -148,6 +154,7 @@ impl Table {
         handler: H,
     ) -> Self {
         self.operations.push((method, documented));
+        self.names.push((path, documented));
         self.router = self.router.route(path, on(filter, handler));
         self
     }

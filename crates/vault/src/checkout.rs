@@ -6,10 +6,12 @@ use std::time::Duration;
 use bowerbird_core::ports::{AccountEventKind, BoxError, Cas, StoreError};
 use bowerbird_core::refresh::{QUIET_SECONDS, RefreshDecision, decide, pause_until};
 use bowerbird_core::{
-    ConnectionId, CredentialRecord, CredentialState, Did, Generation, NeedsReauth, Schedule, Secret, Timestamp,
+    ConnectionId, CredentialRecord, CredentialState, Did, Generation, NeedsReauth, SPANS, Schedule, Secret, Timestamp,
 };
 use bowerbird_oauth::SigningKey;
 use tokio::sync::watch;
+use tracing::Instrument as _;
+use tracing::field::Empty;
 
 use crate::Vault;
 use crate::credential_cache::Epoch;
@@ -131,7 +133,13 @@ impl Vault {
 
     async fn timed_checkout(&self, connection: ConnectionId, than: Option<Generation>) -> Checkout {
         let begun = self.0.clock.monotonic();
-        let end = self.checkout_stored(connection, than).await;
+        // One from memory leaves no span: making it would take several times as long.
+        let span = tracing::info_span!(target: SPANS, "checkout", outcome = Empty, span.failed = Empty);
+        let end = self.checkout_stored(connection, than).instrument(span.clone()).await;
+        if !span.is_disabled() {
+            span.record("outcome", outcome_of(&end));
+            span.record("span.failed", matches!(end, Err(CheckoutError::Store(_))));
+        }
         self.0.surroundings.observer.checkout_stored(self.0.clock.monotonic().saturating_sub(begun));
         end
     }
@@ -174,6 +182,17 @@ impl Vault {
             }
         }
         Err(Later::because(Delay::Contended).into())
+    }
+}
+
+/// In a word.
+fn outcome_of(checkout: &Checkout) -> &'static str {
+    match checkout {
+        Ok(_) => "usable",
+        Err(CheckoutError::NotFound) => "not_found",
+        Err(CheckoutError::NeedsReauth(reason)) => reason.code(),
+        Err(CheckoutError::TryLater { .. }) => "try_later",
+        Err(CheckoutError::Store(_)) => "store_failed",
     }
 }
 

@@ -20,6 +20,7 @@ use crate::config::{self, ExposeTokens, Settings};
 use crate::load::Loaded;
 use crate::logging;
 use crate::printer::Printer;
+use crate::traces;
 
 /// How often expired logins and device sessions are removed, and changes that no copy is older than.
 const PURGE_INTERVAL: Duration = Duration::from_mins(1);
@@ -34,7 +35,8 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Runs the server until it is told to stop.
 pub(crate) async fn run(loaded: Loaded, printer: Printer) -> Result<ExitCode, Failure> {
-    logging::install(&loaded.settings)?;
+    let (layer, spans) = traces::prepare(&loaded)?.unzip();
+    logging::install(&loaded.settings, layer)?;
     let unset = config::not_shared(&loaded.values, &loaded.settings);
     if !unset.is_empty() {
         let unset = unset.join(", ");
@@ -56,6 +58,7 @@ pub(crate) async fn run(loaded: Loaded, printer: Printer) -> Result<ExitCode, Fa
     let crew = Crew::start(threads).map_err(Failure::internal)?;
     let vault = composition.atproto.vault.clone();
     let telling = tokio::spawn(composition.teller.run(vault.clone()));
+    let sending_spans = spans.map(|spans| spans.start(composition.events.metrics()));
     let background = [
         tokio::spawn(suspend_when_damaged(composition.database.clone(), vault.clone())),
         tokio::spawn(purge(
@@ -89,6 +92,9 @@ pub(crate) async fn run(loaded: Loaded, printer: Printer) -> Result<ExitCode, Fa
     composition.events.settle(LAST_WORDS).await;
     telling.abort();
     drop(crew);
+    if let Some(sending) = sending_spans {
+        sending.stop(LAST_WORDS).await;
+    }
     composition.database.close().await;
     served.map_err(Failure::internal)?;
     Ok(ExitCode::SUCCESS)

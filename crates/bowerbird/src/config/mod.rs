@@ -5,6 +5,7 @@ mod mobile;
 mod secrets;
 mod settings;
 mod source;
+mod traces;
 mod variables;
 mod webhooks;
 
@@ -16,6 +17,7 @@ pub(crate) use secrets::{
 };
 pub(crate) use settings::{ExposeTokens, LogFormat, Settings};
 pub(crate) use source::{Origin, Values};
+pub(crate) use traces::{Collector, collector};
 pub(crate) use variables::{VARIABLES, Variable};
 pub(crate) use webhooks::{admin_token, webhooks};
 

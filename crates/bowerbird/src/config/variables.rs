@@ -40,6 +40,16 @@ const fn secret(name: &'static str, alias: Option<&'static str>, meaning: &'stat
     Variable { name, alias, default: None, secret: true, meaning }
 }
 
+/// One that OpenTelemetry has a name for, which is accepted too.
+const fn standard(
+    name: &'static str,
+    alias: &'static str,
+    default: Option<&'static str>,
+    meaning: &'static str,
+) -> Variable {
+    Variable { name, alias: Some(alias), default, secret: false, meaning }
+}
+
 /// The list, in the order of the reference page.
 pub(crate) const VARIABLES: &[Variable] = &[
     plain(
@@ -193,6 +203,30 @@ pub(crate) const VARIABLES: &[Variable] = &[
         "BOWERBIRD_ADMIN_TOKEN",
         None,
         "What the operator's listener asks for as bearer, 32 characters or more. Required when it listens on anything but loopback.",
+    ),
+    standard(
+        "BOWERBIRD_OTLP_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        None,
+        "Address of an OpenTelemetry collector that takes traces by OTLP over HTTP, such as `http://127.0.0.1:4318`; `/v1/traces` is appended. Not set: no traces.",
+    ),
+    secret(
+        "BOWERBIRD_OTLP_HEADERS",
+        Some("OTEL_EXPORTER_OTLP_HEADERS"),
+        "Headers for the collector, such as a key: `name=value`, comma separated, values percent-encoded.",
+    ),
+    standard("BOWERBIRD_SERVICE_NAME", "OTEL_SERVICE_NAME", Some("bowerbird"), "The name of this server in traces."),
+    standard(
+        "BOWERBIRD_TRACES_SAMPLER",
+        "OTEL_TRACES_SAMPLER",
+        Some("parentbased_always_on"),
+        "Which requests are traced: `always_on`, `always_off`, `traceidratio`, or one of them after `parentbased_`, which heeds what a trusted proxy decided.",
+    ),
+    standard(
+        "BOWERBIRD_TRACES_SAMPLER_ARG",
+        "OTEL_TRACES_SAMPLER_ARG",
+        Some("1"),
+        "The share of requests that `traceidratio` traces, 0 to 1.",
     ),
     plain("BOWERBIRD_LOG", "info", "What to log, such as `warn` or `info,bowerbird_vault=debug`."),
     plain("BOWERBIRD_LOG_FORMAT", "text", "`text` or `json`, on standard error."),

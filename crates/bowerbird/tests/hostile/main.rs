@@ -24,3 +24,4 @@ mod rows_sessions;
 mod streaming;
 mod support;
 mod tokens_command;
+mod traces;

@@ -1,11 +1,14 @@
 //! Row 79: after everything that can happen, no secret is anywhere but where it belongs.
 
 use std::path::Path;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bowerbird_testkit::actors::Visitor;
-use bowerbird_testkit::fault::{Decision, FaultNetwork, Misbehave, PasswordKind, RecordedRequest, Reply, endpoint};
+use bowerbird_testkit::fault::{
+    Decision, FaultNetwork, FaultServer, Misbehave, PasswordKind, RecordedRequest, Reply, endpoint,
+};
 use bowerbird_testkit::http_client::Answer;
 use bowerbird_testkit::server::ServerOptions;
 use bowerbird_testkit::sweep::Sweep;
@@ -178,11 +181,16 @@ impl Life {
         assert!(pds.calls("com.atproto.server.createSession") >= 4);
     }
 
-    /// Looks everywhere.
-    fn sweep(&self, keys: &[Vec<u8>]) {
+    /// Everything that nobody else may see.
+    fn all_secrets(&self, keys: &[Vec<u8>]) -> Vec<Vec<u8>> {
         let minted = self.house.network.canaries().into_iter().map(|canary| canary.value);
         let texts = minted.chain(self.secrets.iter().cloned()).filter(|text| text.len() >= 8).map(String::into_bytes);
-        let secrets: Vec<Vec<u8>> = texts.chain(keys.iter().chain(&self.scalars).cloned()).collect();
+        texts.chain(keys.iter().chain(&self.scalars).cloned()).collect()
+    }
+
+    /// Looks everywhere.
+    fn sweep(&self, keys: &[Vec<u8>]) {
+        let secrets = self.all_secrets(keys);
         assert!(secrets.len() > 30, "{} secrets", secrets.len());
         assert!(self.scalars.len() >= 3, "each login has a key of its own: {}", self.scalars.len());
         self.look(Sweep::new(&secrets));
@@ -244,12 +252,23 @@ fn keyed(options: ServerOptions) -> (ServerOptions, Vec<Vec<u8>>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn row_79_a_public_client_leaks_nothing_into_a_text_log() {
     let network = FaultNetwork::start().await;
-    let (options, keys) = keyed(options(&network));
+    let (options, mut keys) = keyed(options(&network));
+    let collector = FaultServer::receiving();
+    keys.push(b"canary-of-the-collector-0123456789".to_vec());
+    let options = options
+        .env("BOWERBIRD_OTLP_ENDPOINT", collector.origin())
+        .env("BOWERBIRD_OTLP_HEADERS", "x-key=canary-of-the-collector-0123456789");
     let house = House::with(network, options).await;
     let mut life = Life::of(house, bytes_of_key());
     life.live().await;
     life.house.assert_alive().await;
+    assert!(life.house.server.terminate(Duration::from_secs(20)).await.is_some());
     life.sweep(&keys);
+    // Nor into a trace.
+    let told: Vec<u8> = collector.log().all().iter().flat_map(|request| request.body.to_vec()).collect();
+    let spans = collector.traced_spans();
+    assert!(spans.len() > 100 && told.len() > 10_000, "{} spans, {} bytes", spans.len(), told.len());
+    Sweep::new(life.all_secrets(&keys)).bytes("traces", &told).assert_clean();
 }
 
 #[tokio::test(flavor = "multi_thread")]

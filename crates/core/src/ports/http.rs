@@ -33,6 +33,8 @@ pub enum Purpose {
     Refresh,
     /// A message to an address of the operator: 64 KB, 15 s.
     Webhook,
+    /// Spans, to the operator's collector: 64 KB, 10 s. Leaves no span of its own.
+    Traces,
     /// A call for the person: streamed, no cap, 30 s to the first byte of the answer's head once the request is sent.
     Api,
 }
@@ -43,7 +45,7 @@ impl Purpose {
         match self {
             Self::HandleLookup => 2 * 1024,
             Self::Document => 512 * 1024,
-            Self::Authorization | Self::Refresh | Self::Webhook => 64 * 1024,
+            Self::Authorization | Self::Refresh | Self::Webhook | Self::Traces => 64 * 1024,
             Self::Api => 1024 * 1024,
         }
     }
@@ -52,7 +54,7 @@ impl Purpose {
     pub const fn deadline(self) -> Duration {
         match self {
             Self::HandleLookup => Duration::from_secs(5),
-            Self::Document => Duration::from_secs(10),
+            Self::Document | Self::Traces => Duration::from_secs(10),
             Self::Webhook => Duration::from_secs(15),
             Self::Authorization | Self::Api => Duration::from_secs(30),
             Self::Refresh => Duration::from_mins(1),

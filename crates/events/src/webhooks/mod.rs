@@ -16,6 +16,7 @@ use http::Uri;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{Notify, Semaphore};
 
+pub(crate) use self::schedule::asked_pause;
 pub use self::signature::{WebhookSecret, WebhookSecretError};
 use crate::hub::HubPorts;
 use crate::metrics::{Metrics, WebhookFate};

@@ -40,7 +40,7 @@ pub(super) fn pause_after(attempts: u32, asked: Option<Duration>, entropy: &dyn 
 }
 
 /// What `Retry-After` says, in seconds or as a date.
-pub(super) fn asked_pause(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+pub(crate) fn asked_pause(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse() {
         return Some(Duration::from_secs(seconds));

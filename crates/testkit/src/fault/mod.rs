@@ -25,6 +25,7 @@ mod receiver;
 mod reply;
 mod request_log;
 mod token_endpoint;
+mod traced_span;
 mod xrpc;
 
 pub use accounts::{FaultAccount, profile_record};
@@ -41,3 +42,4 @@ pub use pds::{Pds, Upload};
 pub use plc::Plc;
 pub use reply::{Reply, ReplyBody};
 pub use request_log::{RecordedRequest, RequestLog};
+pub use traced_span::TracedSpan;

@@ -27,8 +27,10 @@ mod sweep;
 use std::sync::Arc;
 
 use bowerbird_core::ports::BoxError;
-use bowerbird_core::{ConnectionId, CredentialRecord, Generation, NeedsReauth, Timestamp};
+use bowerbird_core::{ConnectionId, CredentialRecord, Generation, NeedsReauth, SPANS, Timestamp};
 use tokio::sync::watch;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 
 pub(crate) use issuers::{Issuers, Limits};
 pub(crate) use postponed::Postponements;
@@ -135,8 +137,16 @@ impl Vault {
         occasion: Occasion,
     ) -> watch::Receiver<Progress> {
         let vault = self.clone();
-        let run = move |flight: Arc<single_flight::Flight>| async move {
-            run::refresh(&vault, &flight, connection, seen, occasion).await
+        // Of the caller who starts it, though it may outlive that one.
+        let caller = Span::current();
+        let run = move |flight: Arc<single_flight::Flight>| {
+            let occasion_name = if matches!(occasion, Occasion::Asked(_)) { "asked" } else { "swept" };
+            let span = tracing::info_span!(
+                target: SPANS, parent: &caller, "refresh",
+                occasion = occasion_name, issuer = Empty, outcome = Empty, span.failed = Empty,
+            );
+            drop(caller);
+            async move { run::refresh(&vault, &flight, connection, seen, occasion).await }.instrument(span)
         };
         self.0.flights.join(connection, run)
     }

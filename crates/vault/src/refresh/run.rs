@@ -18,6 +18,7 @@ use bowerbird_core::{
     ConnectionId, CredentialRecord, CredentialState, Generation, NeedsReauth, RefreshClass, Schedule, Secret, Timestamp,
 };
 use parking_lot::Mutex;
+use tracing::Span;
 
 use super::issuers::{Admission, Permits};
 use super::persist::Successor;
@@ -64,6 +65,9 @@ pub(super) async fn refresh(
     let superseded = matches!(end, FlightEnd::Changed | FlightEnd::Gone);
     let result = if superseded { RefreshResult::Superseded } else { *run.result.lock() };
     vault.0.surroundings.observer.refresh_ended(result, took);
+    let span = Span::current();
+    span.record("outcome", result.name());
+    span.record("span.failed", matches!(result, RefreshResult::Unknown | RefreshResult::Quarantined));
     end
 }
 
@@ -94,6 +98,7 @@ struct Intent {
 impl Run<'_> {
     async fn steps(&self, occasion: Occasion) -> Step<FlightEnd> {
         let (record, permits) = self.take_turn(occasion).await?;
+        Span::current().record("issuer", host_of(&record.issuer));
         self.may_send()?;
         self.check_state(&record)?;
         let admission = self.admit(&record)?;
@@ -428,6 +433,11 @@ impl Intent {
         let attempts = self.schedule.attempts.saturating_sub(1);
         Schedule { attempts, not_before: self.schedule.not_before, due_at: Some(now) }
     }
+}
+
+/// The name of a server, without the scheme.
+fn host_of(issuer: &str) -> &str {
+    issuer.split_once("://").map_or(issuer, |(_, host)| host)
 }
 
 /// Whether an issuer's words, which are for the log, contain the token that was sent, or a good part of it: they may have
