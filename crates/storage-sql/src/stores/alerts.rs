@@ -32,6 +32,25 @@ const OPEN_OF_INSTALLATION: &str = concat!(
     unless_open!()
 );
 
+/// CROSS, so that SQLite begins with the few incidents and not with everything that works.
+const WORKS_THOUGH_TOLD: &str = "SELECT c.connection_id, c.account_id FROM incidents i CROSS JOIN credentials c \
+    WHERE c.connection_id = i.connection_id AND c.state = 'ok' LIMIT $1";
+
+/// Grouped in the order of `credentials_for_counting`, which has every column of it: one walk over an index that holds
+/// nothing in memory but the group at hand. Grouped by age as well, every row would be sorted. `n1` counts what is younger
+/// than the first bound, `n2` what is younger than the second, those included; `o1` and so on are the oldest of these.
+pub(crate) const CENSUS: &str = "SELECT state, reason, \
+    count(*) FILTER (WHERE issued_at > $1) AS n1, min(issued_at) FILTER (WHERE issued_at > $1) AS o1, \
+    count(*) FILTER (WHERE issued_at > $2) AS n2, min(issued_at) FILTER (WHERE issued_at > $2) AS o2, \
+    count(*) FILTER (WHERE issued_at > $3) AS n3, min(issued_at) FILTER (WHERE issued_at > $3) AS o3, \
+    count(*) FILTER (WHERE issued_at > $4) AS n4, min(issued_at) FILTER (WHERE issued_at > $4) AS o4, \
+    count(*) FILTER (WHERE issued_at > $5) AS n5, min(issued_at) FILTER (WHERE issued_at > $5) AS o5, \
+    count(*) AS n6, min(issued_at) AS o6 FROM credentials GROUP BY state, reason, client_kid";
+
+/// The columns of [`CENSUS`] for each age.
+const COUNTED: [(&str, &str); TokenAge::ALL.len()] =
+    [("n1", "o1"), ("n2", "o2"), ("n3", "o3"), ("n4", "o4"), ("n5", "o5"), ("n6", "o6")];
+
 #[async_trait]
 impl AlertStore for Engine {
     async fn open(&self, incident: &Incident, deliveries: &[NewDelivery]) -> Result<Cas, StoreError> {
@@ -63,10 +82,7 @@ impl AlertStore for Engine {
         };
         let rows = self.rows(in_need.with(i64::from(limit))).await?;
         let mut untold = rows.iter().map(read_need).collect::<Result<Vec<_>, StoreError>>()?;
-        let works = Statement::new(
-            "SELECT c.connection_id, c.account_id FROM incidents i \
-             JOIN credentials c ON c.connection_id = i.connection_id WHERE c.state = 'ok' LIMIT $1",
-        );
+        let works = Statement::new(WORKS_THOUGH_TOLD);
         for row in self.rows(works.with(i64::from(limit))).await? {
             untold.push(read_untold(row.of("credentials"))?);
         }
@@ -141,14 +157,13 @@ impl AlertStore for Engine {
     }
 
     async fn census(&self, now: Timestamp) -> Result<Vec<CensusEntry>, StoreError> {
-        let statement = Statement::new(
-            "SELECT state, coalesce(CASE WHEN state = 'needs_reauth' THEN reason END, '') AS reason, \
-             CAST(CASE WHEN issued_at > $1 THEN 0 WHEN issued_at > $2 THEN 1 WHEN issued_at > $3 THEN 2 \
-             WHEN issued_at > $4 THEN 3 WHEN issued_at > $5 THEN 4 ELSE 5 END AS BIGINT) AS age, \
-             count(*) AS number, min(issued_at) AS oldest FROM credentials GROUP BY 1, 2, 3",
-        );
-        let statement = TokenAge::BOUNDS.iter().fold(statement, |to, bound| to.with(now.plus_seconds(-bound)));
-        self.rows(statement).await?.iter().map(read_entry).collect()
+        let statement =
+            TokenAge::BOUNDS.iter().fold(Statement::new(CENSUS), |to, bound| to.with(now.plus_seconds(-bound)));
+        let mut census = Vec::new();
+        for row in self.rows(statement).await? {
+            read_entries(&row, &mut census)?;
+        }
+        Ok(census)
     }
 }
 
@@ -200,7 +215,8 @@ fn read_untold(row: RowOf<'_>) -> Result<UntoldAccess, StoreError> {
     })
 }
 
-fn read_entry(row: &Row) -> Result<CensusEntry, StoreError> {
+/// Adds a group to the census.
+fn read_entries(row: &Row, census: &mut Vec<CensusEntry>) -> Result<(), StoreError> {
     let row = row.of("credentials");
     let state = match row.text("state")?.as_str() {
         "ok" => CountedState::Ok,
@@ -209,11 +225,61 @@ fn read_entry(row: &Row) -> Result<CensusEntry, StoreError> {
         "needs_reauth" => CountedState::NeedsReauth(read_reason(row)?),
         _ => return Err(row.inconsistent("state")),
     };
-    let age = usize::try_from(row.integer("age")?).ok().and_then(|age| TokenAge::ALL.get(age).copied());
-    Ok(CensusEntry {
-        state,
-        age: age.ok_or_else(|| row.inconsistent("issued_at"))?,
-        number: count(row.integer("number")?),
-        oldest: row.time("oldest")?,
-    })
+    let mut younger = 0;
+    for (age, (number, oldest)) in TokenAge::ALL.into_iter().zip(COUNTED) {
+        let so_far = count(row.integer(number)?);
+        let number = so_far - younger;
+        younger = so_far;
+        if number == 0 {
+            continue;
+        }
+        // The oldest of all that are so young or younger: one of this age, since there is one.
+        let oldest = row.time(oldest)?;
+        // A client key has a group of its own.
+        match census.iter_mut().find(|entry| entry.state == state && entry.age == age) {
+            Some(entry) => {
+                entry.number += number;
+                entry.oldest = entry.oldest.min(oldest);
+            }
+            None => census.push(CensusEntry { state, age, number, oldest }),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::credentials::BY_CLIENT_KEY;
+    use super::*;
+    use crate::sqlite::SqliteEngine;
+
+    /// How SQLite goes about it, a line for each step.
+    async fn plan(engine: &Engine, sql: &str) -> String {
+        let explained: &'static str = Box::leak(format!("EXPLAIN QUERY PLAN {sql}").into_boxed_str());
+        let statement = TokenAge::BOUNDS.iter().fold(Statement::new(explained), |to, bound| to.with(*bound));
+        let statement = match (sql.contains("$5"), sql.contains("$1")) {
+            (true, _) => statement,
+            (false, true) => Statement::new(explained).with(1_i64),
+            (false, false) => Statement::new(explained),
+        };
+        let rows = engine.rows(statement).await.unwrap();
+        rows.iter().map(|row| row.of("plan").text("detail").unwrap()).collect::<Vec<_>>().join("\n")
+    }
+
+    #[tokio::test]
+    async fn counting_reads_an_index_in_its_order_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = Engine::Sqlite(SqliteEngine::open(&folder.path().join("b.sqlite")).await.unwrap());
+        for sql in [CENSUS, BY_CLIENT_KEY, "SELECT state, reason, count(*) FROM credentials GROUP BY state, reason"] {
+            let plan = plan(&engine, sql).await;
+            assert_eq!(plan, "SCAN credentials USING COVERING INDEX credentials_for_counting", "{sql}");
+        }
+        // What that would say of a walk over the rows.
+        let sorted = plan(&engine, "SELECT scope, count(*) FROM credentials GROUP BY scope").await;
+        assert!(sorted.contains("TEMP B-TREE"), "{sorted}");
+        let in_need = plan(&engine, "SELECT account_id FROM credentials WHERE state = 'needs_reauth' LIMIT 5").await;
+        assert!(in_need.contains("USING INDEX credentials_for_counting"), "{in_need}");
+        let works = plan(&engine, WORKS_THOUGH_TOLD).await;
+        assert!(works.starts_with("SCAN i "), "{works}");
+    }
 }

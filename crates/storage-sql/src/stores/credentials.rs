@@ -221,30 +221,25 @@ impl CredentialStore for Engine {
     }
 
     async fn count_by_reason(&self) -> Result<Vec<(Option<NeedsReauth>, u64)>, StoreError> {
-        let statement = Statement::new(
-            "SELECT CASE WHEN state = 'needs_reauth' THEN reason END AS reason, \
-             CASE WHEN state = 'needs_reauth' THEN 'needs_reauth' ELSE 'ok' END AS state, count(*) AS number \
-             FROM credentials GROUP BY 1, 2",
-        );
-        let rows = self.rows(statement).await?;
-        let read = |row: &Row| {
+        let statement =
+            Statement::new("SELECT state, reason, count(*) AS number FROM credentials GROUP BY state, reason");
+        let mut counts: Vec<(Option<NeedsReauth>, u64)> = Vec::new();
+        for row in self.rows(statement).await? {
             let row = row.of(TABLE);
             let reason = if row.text("state")? == "needs_reauth" { Some(read_reason(row)?) } else { None };
-            Ok((reason, count(row.integer("number")?)))
-        };
-        rows.iter().map(read).collect()
+            add(&mut counts, reason, count(row.integer("number")?));
+        }
+        Ok(counts)
     }
 
     async fn count_by_client_key(&self) -> Result<Vec<(Option<String>, u64)>, StoreError> {
-        let statement = Statement::new(
-            "SELECT client_kid, count(*) AS number FROM credentials WHERE state <> 'needs_reauth' GROUP BY client_kid",
-        );
-        let rows = self.rows(statement).await?;
-        let read = |row: &Row| {
+        let mut counts: Vec<(Option<String>, u64)> = Vec::new();
+        for row in self.rows(Statement::new(BY_CLIENT_KEY)).await? {
             let row = row.of(TABLE);
-            Ok((row.optional_text("client_kid")?, count(row.integer("number")?)))
-        };
-        rows.iter().map(read).collect()
+            add(&mut counts, row.optional_text("client_kid")?, count(row.integer("number")?));
+        }
+        counts.sort();
+        Ok(counts)
     }
 
     async fn remove(&self, connection: ConnectionId, seen: Generation) -> Result<Cas, StoreError> {
@@ -253,7 +248,19 @@ impl CredentialStore for Engine {
     }
 }
 
+/// Counts a group together with others of the same name.
+fn add<K: PartialEq>(counts: &mut Vec<(K, u64)>, name: K, number: u64) {
+    match counts.iter_mut().find(|(known, _)| *known == name) {
+        Some((_, known)) => *known += number,
+        None => counts.push((name, number)),
+    }
+}
+
 const TABLE: &str = "credentials";
+
+/// Grouped in the order of `credentials_for_counting`, so that nothing is sorted: a key has a row for each state.
+pub(crate) const BY_CLIENT_KEY: &str = "SELECT state, reason, client_kid, count(*) AS number FROM credentials \
+    WHERE state <> 'needs_reauth' GROUP BY state, reason, client_kid";
 const CURRENT: [&str; 3] = ["state", "lease_until", "intent_at"];
 const BEFORE: [&str; 3] = ["before_state", "before_lease_until", "before_intent_at"];
 
