@@ -2,20 +2,17 @@
 //! metrics. And who is not.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bowerbird_testkit::actors::Follower;
 use bowerbird_testkit::fault::{FaultNetwork, FaultServer, Misbehave, RecordedRequest, Reply};
 use bowerbird_testkit::http_client::{Answer, TestClient, TestRequest};
-use bowerbird_testkit::server::{BowerbirdProcess, ServerOptions};
+use bowerbird_testkit::server::ServerOptions;
 use bowerbird_testkit::sweep::Sweep;
-use parking_lot::Mutex;
 use ring::hmac;
 use serde_json::Value;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
 use crate::support::{House, Must as _, options};
 
@@ -25,52 +22,6 @@ const KEY: [u8; 33] = *b"the key of the webhooks' receiver";
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 /// Nothing more comes within this.
 const QUIET: Duration = Duration::from_millis(1500);
-
-/// An event stream that somebody reads.
-struct Follower(Arc<Mutex<Vec<u8>>>, tokio::task::JoinHandle<()>);
-
-impl Follower {
-    /// Opens a stream and waits until it is open.
-    async fn open(address: SocketAddr, host: &str, path: &str, authorization: &str) -> Self {
-        #[expect(clippy::disallowed_methods, reason = "the test's own client; it calls loopback only")]
-        let mut stream = TcpStream::connect(address).await.unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{authorization}\r\n");
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let heard = Arc::<Mutex<Vec<u8>>>::default();
-        let hears = Arc::clone(&heard);
-        let reading = tokio::spawn(async move {
-            let mut piece = [0; 4096];
-            while let Ok(count @ 1..) = stream.read(&mut piece).await {
-                hears.lock().extend_from_slice(&piece[..count]);
-            }
-        });
-        let follower = Self(heard, reading);
-        for _ in 0..500 {
-            if follower.text().contains(": following") {
-                return follower;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!("no stream: {}", follower.text());
-    }
-
-    async fn of(server: &BowerbirdProcess, seal: &str) -> Self {
-        let authorization = format!("Authorization: Bearer {seal}\r\n");
-        Self::open(server.address(), &server.host(), "/api/events", &authorization).await
-    }
-
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock()).into_owned()
-    }
-
-    fn count(&self, kind: &str) -> usize {
-        self.text().matches(&format!("\nevent: {kind}\n")).count()
-    }
-
-    fn has_ended(&self) -> bool {
-        self.1.is_finished()
-    }
-}
 
 fn wired(network: &FaultNetwork, receiver: &FaultServer, admin: SocketAddr) -> ServerOptions {
     options(network)

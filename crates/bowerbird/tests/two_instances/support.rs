@@ -27,6 +27,14 @@ pub(crate) struct Pair {
 impl Pair {
     /// None where the databases are not installed.
     pub(crate) async fn start(with_redis: bool) -> Option<Self> {
+        Self::start_with(with_redis, |options, _| options).await
+    }
+
+    /// The same with more settings.
+    pub(crate) async fn start_with(
+        with_redis: bool,
+        more: impl FnOnce(ServerOptions, &FaultNetwork) -> ServerOptions,
+    ) -> Option<Self> {
         if !PostgresServer::available() || (with_redis && !RedisServer::available()) {
             return None;
         }
@@ -43,6 +51,7 @@ impl Pair {
         if let Some(redis) = &redis {
             options = options.env("BOWERBIRD_REDIS_URL", &redis.url());
         }
+        options = more(options, &network);
         let first = BowerbirdProcess::start(options.clone()).await;
         let second = BowerbirdProcess::start(options.beside(&first)).await;
         Some(Self { instances: [first, second], network, redis, postgres, addresses: AtomicU32::new(0) })
