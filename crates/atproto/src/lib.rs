@@ -30,8 +30,8 @@ pub use config::{AtprotoConfig, AtprotoConfigError, AtprotoPorts};
 pub use discovery::DiscoveryError;
 pub use identity::{Identities, Identity, IdentityError, ResolverMode};
 pub use login::{
-    FinishLoginError, FinishLoginFault, FinishedLogin, LOGIN_LIFE_SECONDS, LoginUnderWay, Logins, ReleaseError,
-    SeenGrant, StartLogin, StartLoginError, StartedLogin,
+    FinishLoginError, FinishLoginFault, FinishedLogin, ForeignSignIn, LOGIN_LIFE_SECONDS, LoginUnderWay, Logins,
+    ReleaseError, SeenGrant, StartLogin, StartLoginError, StartedLogin, TakeOverRefusal, TakeOverRules, TakenOver,
 };
 pub use oauth_client::{
     EphemeralKeys, MAX_ANSWER_BYTES, OAuthClient, OAuthClientBuilder, OAuthClientPorts, OAuthError, OAuthSession,

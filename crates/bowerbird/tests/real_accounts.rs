@@ -225,7 +225,8 @@ async fn real_checklist_8_calls_of_several_accounts_at_once() {
     // Writes too: each lands in its own repository.
     let app = scene.server.app(&scene.device.seal().unwrap());
     let writes = scene.accounts.iter().map(|account| {
-        let record = json!({"$type": "app.bsky.feed.post", "text": account.handle, "createdAt": "2026-11-25T12:00:00.000Z"});
+        let record =
+            json!({"$type": "app.bsky.feed.post", "text": account.handle, "createdAt": "2026-11-25T12:00:00.000Z"});
         let body = json!({"repo": account.did, "collection": "app.bsky.feed.post", "record": record});
         let request = TestRequest::post_json(&app.url("/xrpc/com.atproto.repo.createRecord"), &body);
         app.send(request.header("bowerbird-account", &account.did))

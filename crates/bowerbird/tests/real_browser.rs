@@ -85,7 +85,17 @@ async fn real_browser_goes_through_every_page() {
     reads("denied", &["Access was refused", "access_denied", "Your handle"]);
     reads(
         "signedIn",
-        &["Accounts", "Active Account", "All Accounts", "Add Account", "Alice Bower", "@alice.test", &alice.did, network.pds(), "Signed in until"],
+        &[
+            "Accounts",
+            "Active Account",
+            "All Accounts",
+            "Add Account",
+            "Alice Bower",
+            "@alice.test",
+            &alice.did,
+            network.pds(),
+            "Signed in until",
+        ],
     );
     assert_eq!(
         (step("signedIn")["url"].as_str(), step("added")["url"].as_str()),
@@ -104,8 +114,14 @@ async fn real_browser_goes_through_every_page() {
     assert_eq!(seen["callAfterTheEnd"], 401);
     reads("needsReauth", &["Sign in again", "@alice.test"]);
     assert!(!step("repaired")["text"].as_str().unwrap().contains("Sign in again"));
-    reads("security", &["A new sign-in is needed", "Access was withdrawn", "Signed in", "Chrome on Linux", "Sign that device out"]);
-    reads("devices", &["Chrome on Linux", "This device", "In use now", "Safari on iPhone", "Firefox on Linux", "@alice.test"]);
+    reads(
+        "security",
+        &["A new sign-in is needed", "Access was withdrawn", "Signed in", "Chrome on Linux", "Sign that device out"],
+    );
+    reads(
+        "devices",
+        &["Chrome on Linux", "This device", "In use now", "Safari on iPhone", "Firefox on Linux", "@alice.test"],
+    );
     assert!(!step("deviceSignedOut")["text"].as_str().unwrap().contains("Safari on iPhone"));
     reads("deviceSignedOut", &["Firefox on Linux", "This device"]);
     reads("othersSignedOut", &["Chrome on Linux", "There is no other device."]);

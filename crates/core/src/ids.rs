@@ -78,6 +78,11 @@ impl DeviceSessionId {
     pub fn random(entropy: &dyn Entropy) -> Self {
         let mut bytes = [0; 16];
         entropy.fill(&mut bytes);
+        Self::from_bytes(bytes)
+    }
+
+    /// The identifier of 128 bits.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(format!("{:032x}", u128::from_be_bytes(bytes)))
     }
 

@@ -15,6 +15,7 @@
 //! | `installation` | whose database it is, how far it is, whether it was restored |
 //! | `backup`, `restore` | a copy while in use; a copy put in place while nobody uses it |
 //! | `giving_up` | what an operator gives up with a key |
+//! | `foreign_sessions` | the file of another program, read to take its sign-ins over |
 //!
 //! With SQLite several processes may have the file open (a server, and `bowerbird accounts list` beside it): writes
 //! take turns, and the lease in a credential's row keeps them from refreshing it at once.
@@ -23,6 +24,7 @@ mod backup;
 mod database_url;
 mod engine;
 mod failure;
+mod foreign_sessions;
 mod giving_up;
 mod installation;
 mod migrations;
@@ -38,6 +40,7 @@ mod stores;
 pub use backup::BackupError;
 pub use database_url::{DatabaseUrl, DatabaseUrlError};
 pub use engine::LeaseClock;
+pub use foreign_sessions::{ForeignError, ForeignRow, ForeignSessions};
 pub use giving_up::Abandoned;
 pub use installation::Epoch;
 pub use open_error::OpenError;

@@ -185,6 +185,16 @@ impl Vault {
     /// A refresh under way is waited for (for a while): its answer belongs to the grant that is replaced, and the
     /// caller should get the newest tokens to revoke.
     pub async fn grant(&self, grant: NewGrant) -> Result<Granted, GrantError> {
+        self.store_grant(grant, true).await?.ok_or(GrantError::Contended)
+    }
+
+    /// Stores a grant that was not made here just now, and may be older than anything that is there: only where there is
+    /// none. None when there is one, which stays as it is.
+    pub async fn grant_if_none(&self, grant: NewGrant) -> Result<Option<Granted>, GrantError> {
+        self.store_grant(grant, false).await
+    }
+
+    async fn store_grant(&self, grant: NewGrant, may_replace: bool) -> Result<Option<Granted>, GrantError> {
         grant.dpop_key.as_ref().map(signing_key).transpose().map_err(|Unreadable| GrantError::InvalidDpopKey)?;
         self.wait_for_flight(grant.connection).await;
         let key = self.0.data_keys.for_sealing(grant.account).await?;
@@ -192,6 +202,9 @@ impl Vault {
         let _turn = self.0.grant_turns.of(grant.connection).lock().await;
         for _ in 0..GRANT_ATTEMPTS {
             let old = self.0.credentials.find(grant.connection).await?;
+            if old.is_some() && !may_replace {
+                return Ok(None);
+            }
             let seen = old.as_ref().map(|record| record.generation);
             let record = self.seal_grant(&grant, &key, seen.map_or_else(|| self.unused_generation(), Generation::next));
             if self.0.credentials.replace(&record, seen).await? == Cas::Stale {
@@ -207,7 +220,7 @@ impl Vault {
                 Some(old) => self.open_record(&old).await.ok(),
                 None => None,
             };
-            return Ok(Granted { generation: record.generation, replaced });
+            return Ok(Some(Granted { generation: record.generation, replaced }));
         }
         Err(GrantError::Contended)
     }

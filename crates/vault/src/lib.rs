@@ -37,7 +37,7 @@ pub use key_rotation::{KeyRotation, Rotated, RotationProgress};
 pub use login_seal::LoginSealError;
 pub use refresh::Swept;
 pub use renewal_text::RenewalTexts;
-pub use seals::{OpenedSeal, PurposeSeals, SealCache, SealError, SealPayload, SealRing, SealRingError};
+pub use seals::{OpenedSeal, PurposeSeals, SealCache, SealError, SealPayload, SealRing, SealRingError, unnamed_device};
 pub use snapshot_seal::{SealedSnapshot, SnapshotPlace, SnapshotSeal};
 pub use suspension::{RecoverError, Recovered, Suspension};
 pub use vault::{Drained, Vault, VaultConfig, VaultHealth, VaultSurroundings};

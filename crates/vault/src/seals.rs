@@ -16,6 +16,12 @@
 //!    a fresh random secret in the place of the oldest instead, so that the numbers stay.
 //!
 //! Taking a secret out at once ends every session that was last sealed with it.
+//!
+//! # Seals that name no device
+//!
+//! The seals of `@tijs/atproto-oauth-hono` say `{did}` and perhaps two times: all devices of a person are one there. Such a
+//! seal names the device [`unnamed_device`] of its account, which exists where its sign-in was taken over, and ends like any
+//! other.
 
 mod cache;
 mod purpose;
@@ -27,6 +33,7 @@ use std::time::Duration;
 use bowerbird_core::ports::Entropy;
 use bowerbird_core::{DeviceSessionId, Did, Secret, Timestamp};
 use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use crate::RenewalTexts;
@@ -213,15 +220,23 @@ impl From<IronError> for SealError {
     }
 }
 
+/// The device that a seal names which has an account and no device.
+pub fn unnamed_device(did: &Did) -> DeviceSessionId {
+    let digest = Sha256::new().chain_update(b"bowerbird unnamed device").chain_update(did.as_str()).finalize();
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&digest[..16]);
+    DeviceSessionId::from_bytes(bytes)
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct WirePayload<'a> {
     #[serde(borrow)]
     did: Cow<'a, str>,
     #[serde(borrow)]
-    sid: Cow<'a, str>,
-    created_at: i64,
-    last_accessed: i64,
+    sid: Option<Cow<'a, str>>,
+    created_at: Option<i64>,
+    last_accessed: Option<i64>,
 }
 
 #[derive(Deserialize)]
@@ -232,11 +247,16 @@ struct Legacy<'a> {
 
 impl WirePayload<'_> {
     fn into_payload(self) -> Option<SealPayload> {
+        let did = Did::parse(&self.did).ok()?;
+        let (sid, created_at, last_accessed) = match &self.sid {
+            Some(sid) => (DeviceSessionId::parse(sid).ok()?, self.created_at?, self.last_accessed?),
+            None => (unnamed_device(&did), self.created_at.unwrap_or(0), self.last_accessed.unwrap_or(0)),
+        };
         Some(SealPayload {
-            did: Did::parse(&self.did).ok()?,
-            sid: DeviceSessionId::parse(&self.sid).ok()?,
-            created_at: Timestamp::from_millis(self.created_at),
-            last_accessed: Timestamp::from_millis(self.last_accessed),
+            did,
+            sid,
+            created_at: Timestamp::from_millis(created_at),
+            last_accessed: Timestamp::from_millis(last_accessed),
         })
     }
 }

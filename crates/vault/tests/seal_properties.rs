@@ -7,7 +7,7 @@ use std::time::Duration;
 use bowerbird_core::testing::SeededEntropy;
 use bowerbird_core::{DeviceSessionId, Did, Secret, Timestamp};
 use bowerbird_vault::iron::{self, IronKey, MAX_SEAL_BYTES};
-use bowerbird_vault::{SealCache, SealError, SealPayload, SealRing, SealRingError};
+use bowerbird_vault::{SealCache, SealError, SealPayload, SealRing, SealRingError, unnamed_device};
 use proptest::prelude::*;
 
 const NOW: Timestamp = Timestamp::from_seconds(1_767_225_600);
@@ -142,11 +142,12 @@ fn row_55_an_authentic_seal_without_a_session_is_refused() {
     let ring = ring(&[NEW]);
     let key = IronKey::new(NEW).unwrap();
     for json in [
-        r#"{"did":"did:plc:hdhoaan3xa3jiuq4fg4mefid"}"#,
         r#"{"sid":"00112233445566778899aabbccddeeff","createdAt":1,"lastAccessed":1}"#,
         r#"{"did":"did:plc:hdhoaan3xa3jiuq4fg4mefid","sid":"short","createdAt":1,"lastAccessed":1}"#,
         r#"{"did":"not-a-did","sid":"00112233445566778899aabbccddeeff","createdAt":1,"lastAccessed":1}"#,
         r#"{"did":"did:plc:a","did":"did:plc:b","sid":"00112233445566778899aabbccddeeff","createdAt":1,"lastAccessed":1}"#,
+        r#"{"did":"did:plc:hdhoaan3xa3jiuq4fg4mefid","sid":"00112233445566778899aabbccddeeff"}"#,
+        r#"{"did":"not-a-did"}"#,
         r#"{"did":null,"sid":null,"createdAt":null,"lastAccessed":null}"#,
         "[]",
         "not json",
@@ -155,6 +156,26 @@ fn row_55_an_authentic_seal_without_a_session_is_refused() {
         let seal = iron::seal(json.as_bytes(), "1", &key, None, &SeededEntropy::new(1));
         assert_eq!(ring.open(seal.expose(), NOW), Err(SealError::WrongPayload), "{json}");
     }
+}
+
+#[test]
+fn a_seal_that_names_no_device_names_one_of_its_account_alone() {
+    let ring = ring(&[NEW]);
+    let key = IronKey::new(NEW).unwrap();
+    let open = |json: &str| {
+        let seal = iron::seal(json.as_bytes(), "1", &key, None, &SeededEntropy::new(1));
+        ring.open(seal.expose(), NOW).unwrap().payload
+    };
+    let web =
+        open(r#"{"did":"did:plc:hdhoaan3xa3jiuq4fg4mefid","createdAt":1700000000000,"lastAccessed":1700000000001}"#);
+    let phone = open(r#"{"did":"did:plc:hdhoaan3xa3jiuq4fg4mefid"}"#);
+    let other = open(r#"{"did":"did:plc:hdhoaan3xa3jiuq4fg4mefie"}"#);
+    assert_eq!(web.sid, phone.sid);
+    assert_eq!(web.sid, unnamed_device(&web.did));
+    assert_ne!(phone.sid, other.sid);
+    assert_eq!(web.created_at, Timestamp::from_millis(1_700_000_000_000));
+    // Written down: sessions that were taken over must open with every later release too.
+    assert_eq!(web.sid.as_str(), "a597dabd39d98e4fad1657ed3196715b");
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod repair;
 mod revoke;
 mod start;
 pub(crate) mod stored;
+mod take_over;
 
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ pub use finish::FinishedLogin;
 pub(crate) use keep::{KeepError, NewTokens};
 pub use release::{ReleaseError, SeenGrant};
 pub use start::{StartLogin, StartedLogin};
+pub use take_over::{ForeignSignIn, TakeOverRefusal, TakeOverRules, TakenOver};
 
 use crate::allowed_servers::AllowedServers;
 use crate::as_call::AsCaller;

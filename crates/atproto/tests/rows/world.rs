@@ -76,6 +76,12 @@ impl World {
         Self::instance(&self.network, &self.stores, &self.clock, |_| ())
     }
 
+    /// Another installation on the same network: nothing is shared but the servers of the accounts.
+    pub(crate) fn other_house(&self, adjust: impl FnOnce(&mut AtprotoConfig)) -> (Atproto, Stores) {
+        let stores = MemoryStores::new();
+        (Self::instance(&self.network, &stores, &self.clock, adjust), stores)
+    }
+
     fn instance(
         network: &FaultNetwork,
         stores: &Stores,

@@ -30,8 +30,7 @@ pub(crate) async fn print(data: &Path, count: usize) {
             accounts: vec![DeviceAccount { account: account.id, added_at: now }],
         };
         stores.device_sessions.insert(&device).await.expect("inserts");
-        let payload =
-            SealPayload { did: account.did.clone(), sid: device.id, created_at: now, last_accessed: now };
+        let payload = SealPayload { did: account.did.clone(), sid: device.id, created_at: now, last_accessed: now };
         println!("{}", ring.seal(&payload, Duration::from_hours(24), now, &OsEntropy).expose());
     }
     database.close().await;

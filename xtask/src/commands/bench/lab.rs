@@ -109,7 +109,18 @@ impl Lab {
         let nginx = start_nginx(&folder, ports)?;
         let others = vec![reference, nginx];
         let bowerbird = Some(bowerbird);
-        let lab = Self { folder, program, environment, bowerbird, ports, cookie, switch, seals: Vec::new(), pair, _others: others };
+        let lab = Self {
+            folder,
+            program,
+            environment,
+            bowerbird,
+            ports,
+            cookie,
+            switch,
+            seals: Vec::new(),
+            pair,
+            _others: others,
+        };
         lab.check()?;
         Ok(lab)
     }
@@ -157,11 +168,9 @@ impl Lab {
                 let seal = self.cookie.split_once('=').map_or("", |(_, seal)| seal);
                 vec![format!("Authorization: Bearer {seal}")]
             }
-            Target::Nginx
-            | Target::Upstream
-            | Target::EmptyRoute
-            | Target::ManySeals
-            | Target::EmptyRouteWithSeals => Vec::new(),
+            Target::Nginx | Target::Upstream | Target::EmptyRoute | Target::ManySeals | Target::EmptyRouteWithSeals => {
+                Vec::new()
+            }
         }
     }
 
