@@ -44,6 +44,13 @@ pub(crate) const STORES: &[Tool] = &[
     Tool { programs: &["redis-server"], package: "redis-server", purpose: "tests of the shared tier" },
 ];
 
+/// A keyring like a desktop's, for the tests of keys that are kept in one.
+pub(crate) const KEYRING: &[Tool] = &[
+    Tool { programs: &["dbus-daemon"], package: "dbus-daemon", purpose: "tests of the keyring" },
+    Tool { programs: &["dbus-send"], package: "dbus-bin", purpose: "tests of the keyring" },
+    Tool { programs: &["gnome-keyring-daemon"], package: "gnome-keyring", purpose: "tests of the keyring" },
+];
+
 /// What the `AppView` stores its records in.
 pub(crate) const APPVIEW: &[Tool] = &[
     Tool { programs: &["/usr/lib/postgresql"], package: "postgresql", purpose: "the AppView" },

@@ -218,7 +218,7 @@ fn missing_key((id, count): &(String, u64), settings: &Settings) -> Failure {
     let problem = format!("the database needs the encryption key {id} for {count} accounts, and it is not configured");
     let hint = format!(
         "put that key back, behind newer ones, into BOWERBIRD_ENCRYPTION_KEY, the file named by \
-         BOWERBIRD_ENCRYPTION_KEY_FILE, or {}; if it is lost for good: `bowerbird keys abandon {id}`; nothing was changed",
+         BOWERBIRD_ENCRYPTION_KEY_FILE, the keyring entry named by BOWERBIRD_ENCRYPTION_KEYRING, or {}; if it is lost for good: `bowerbird keys abandon {id}`; nothing was changed",
         settings.data_dir.join("encryption-key").display()
     );
     Failure { code: CONFIG, ..Failure::user(problem) }.with_hint(hint)

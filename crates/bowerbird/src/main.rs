@@ -16,7 +16,8 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use cli::{AccountsCommand, Cli, Command, ConfigCommand, Flags, KeysCommand, TokensCommand};
 use commands::{
-    Failure, accounts, backup, config_show, doctor, generate, keys, keys_give_up, keys_rotate, restore, serve, tokens,
+    Failure, accounts, backup, config_show, doctor, generate, keys, keys_give_up, keys_move, keys_rotate,
+    restore, serve, tokens,
 };
 use load::Environment;
 use printer::Printer;
@@ -59,6 +60,14 @@ fn run(cli: &Cli, flags: &Flags, environment: &Environment, printer: Printer) ->
                     runtime()?.block_on(keys_rotate::rotate(&loaded, *key, printer))
                 }
                 Command::Keys(KeysCommand::Status) => runtime()?.block_on(keys_rotate::status(&loaded, printer)),
+                Command::Keys(KeysCommand::ToKeyring { entry, remove_file }) => {
+                    hardening::forbid_core_dumps();
+                    runtime()?.block_on(keys_move::to_keyring(&loaded, entry, *remove_file, printer))
+                }
+                Command::Keys(KeysCommand::ToFile { file }) => {
+                    hardening::forbid_core_dumps();
+                    keys_move::to_file(&loaded, file, printer)
+                }
                 Command::Keys(KeysCommand::ForgetClient { kid, confirm }) => {
                     runtime()?.block_on(keys_give_up::forget_client(&loaded, kid, *confirm, printer))
                 }

@@ -192,3 +192,15 @@ fn reference_documents_are_generated() {
     let document = json(&bowerbird(folder.path(), &["generate", "openapi"]));
     assert!(document["paths"]["/api/auth/session"]["get"].is_object());
 }
+
+#[test]
+#[cfg(not(feature = "os-keyring"))]
+fn a_program_without_the_keyring_says_how_to_get_one_that_has_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let keyed = command(folder.path(), &["accounts", "list"]).env("BOWERBIRD_ENCRYPTION_KEYRING", "bowerbird").output();
+    for output in [keyed.unwrap(), bowerbird(folder.path(), &["keys", "to-keyring"])] {
+        assert_eq!(output.status.code(), Some(3), "{}", err(&output));
+        assert!(err(&output).contains("--features os-keyring"), "{}", err(&output));
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is made");
+}

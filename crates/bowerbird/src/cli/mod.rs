@@ -93,6 +93,20 @@ pub(crate) enum KeysCommand {
     },
     /// Show how many accounts need each key, and which keys may be removed
     Status,
+    /// Put the encryption keys into the operating system's keyring, from wherever they are now
+    ToKeyring {
+        /// The name of the keyring's entry
+        #[arg(default_value = "bowerbird")]
+        entry: String,
+        /// Remove the key file once the keyring has shown that it keeps the keys
+        #[arg(long)]
+        remove_file: bool,
+    },
+    /// Copy the encryption keys into a new file, from wherever they are now: to keep with a backup, or to leave the keyring
+    ToFile {
+        /// The file to make; mode 0600
+        file: PathBuf,
+    },
     /// Give up the sign-ins that are bound to a client key which is not configured any more
     ForgetClient {
         /// The key's name

@@ -53,6 +53,19 @@ async fn encryption(loaded: &Loaded, printer: Printer) -> Result<ExitCode, Failu
 /// newer key than those that it replaces.
 fn new_encryption_key(loaded: &Loaded, keys: &EncryptionKeys) -> Result<Option<String>, Failure> {
     let several = "several machines may use this database, and each needs the new key before any data is under it";
+    if let EncryptionKeys::Keyring(keyring) = keys {
+        if !loaded.settings.database_url.starts_with("sqlite:") {
+            return if keys.list().len() > 1 {
+                Ok(None)
+            } else {
+                Err(Failure::user(several).with_hint(format!(
+                    "put a new first key into the keyring entry {} on every machine, and run this again",
+                    keyring.entry()
+                )))
+            };
+        }
+        return keyring.add(&OsEntropy, &loaded.settings.data_dir).map(Some).map_err(Failure::from);
+    }
     match keys.file() {
         None if keys.list().len() > 1 => Ok(None),
         None => Err(Failure::user("the encryption key is set in the configuration, and no newer one is there").with_hint(

@@ -7,6 +7,7 @@ pub(crate) mod doctor;
 pub(crate) mod generate;
 pub(crate) mod keys;
 pub(crate) mod keys_give_up;
+pub(crate) mod keys_move;
 pub(crate) mod keys_rotate;
 pub(crate) mod restore;
 pub(crate) mod serve;

@@ -1,19 +1,23 @@
-//! The keys that encrypt stored credentials: listed in the configuration, or in a file that is read again when it changes.
+//! The keys that encrypt stored credentials: listed in the configuration, in a file that is read again when it changes, or
+//! in the keyring of the operating system.
 
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bowerbird_core::ports::{Entropy, KeyEncryptionKey, KeyProvider, KeyProviderError};
 use bowerbird_core::{Secret, SecretBytes};
+use bowerbird_net::SystemClock;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
-use super::secrets::{generate_text_secret, read_lines, read_or_make, replace_private};
+use super::keyring_keys::{KEYRING_NAME, KeyringKeys};
+use super::secrets::{generate_text_secret, lock_folder, read_lines, read_or_make, replace_private};
 use super::{ConfigError, Settings, Values};
 
 const NAME: &str = "BOWERBIRD_ENCRYPTION_KEY";
@@ -27,6 +31,8 @@ pub(crate) enum EncryptionKeys {
     Listed(Vec<KeyEncryptionKey>),
     /// From a file of keys.
     File(KeyFile),
+    /// From an entry of the operating system's keyring.
+    Keyring(KeyringKeys),
 }
 
 /// A file of keys, one a line, newest first. A server that runs while a key is added uses it from then on.
@@ -42,18 +48,30 @@ impl EncryptionKeys {
     /// Reads the configured keys. None on a loopback installation that has none yet: [`Self::make`] may make one, if
     /// the database has nothing that an older one is needed for.
     pub(crate) fn find(values: &Values, settings: &Settings) -> Result<Option<Self>, ConfigError> {
+        let found = match values.get(KEYRING_NAME) {
+            Some(_) if values.get(NAME).is_some() => return Err(set_twice(KEYRING_NAME, NAME)),
+            Some(_) if values.get(FILE_NAME).is_some() => return Err(set_twice(KEYRING_NAME, FILE_NAME)),
+            Some(entry) => Some(Self::Keyring(KeyringKeys::open(entry, Arc::new(SystemClock::new()))?)),
+            None => Self::find_outside_the_keyring(values, settings)?,
+        };
+        if found.is_none() && !settings.is_loopback() {
+            return Err(ConfigError::MissingSecret { name: NAME, kind: KIND, base_url: settings.base_url.to_string() });
+        }
+        Ok(found)
+    }
+
+    /// The same with no look at the keyring: what a move into it starts from.
+    pub(crate) fn find_outside_the_keyring(values: &Values, settings: &Settings) -> Result<Option<Self>, ConfigError> {
         let listed: Vec<Secret> = values.list(NAME).into_iter().map(Secret::new).collect();
         let named = values.get(FILE_NAME).map(Path::new);
         match (listed.is_empty(), named) {
-            (false, Some(_)) => Err(ConfigError::named(FILE_NAME, format!("{NAME} is set too; set one of the two"))),
+            (false, Some(_)) => Err(set_twice(FILE_NAME, NAME)),
             (false, None) => Ok(Some(Self::Listed(parse(&listed)?))),
             (true, Some(path)) => Ok(Some(Self::File(KeyFile::open(path)?))),
-            (true, None) if !settings.is_loopback() => {
-                Err(ConfigError::MissingSecret { name: NAME, kind: KIND, base_url: settings.base_url.to_string() })
-            }
             (true, None) => {
                 let path = settings.data_dir.join(KIND);
-                if path.exists() { Ok(Some(Self::File(KeyFile::open(&path)?))) } else { Ok(None) }
+                let there = settings.is_loopback() && path.exists();
+                if there { Ok(Some(Self::File(KeyFile::open(&path)?))) } else { Ok(None) }
             }
         }
     }
@@ -71,13 +89,14 @@ impl EncryptionKeys {
         match self {
             Self::Listed(keys) => keys.clone(),
             Self::File(file) => file.current(),
+            Self::Keyring(keyring) => keyring.list(),
         }
     }
 
     /// The file, if they are in one.
     pub(crate) fn file(&self) -> Option<&KeyFile> {
         match self {
-            Self::Listed(_) => None,
+            Self::Listed(_) | Self::Keyring(_) => None,
             Self::File(file) => Some(file),
         }
     }
@@ -86,11 +105,18 @@ impl EncryptionKeys {
 #[async_trait]
 impl KeyProvider for EncryptionKeys {
     async fn active(&self) -> Result<KeyEncryptionKey, KeyProviderError> {
+        if let Self::Keyring(keyring) = self {
+            keyring.look_again();
+        }
         self.list().into_iter().next().ok_or(KeyProviderError::Misconfigured("no encryption key is set"))
     }
 
     async fn find(&self, id: &str) -> Result<Option<KeyEncryptionKey>, KeyProviderError> {
-        Ok(self.list().into_iter().find(|key| key.id == id))
+        let found = self.list().into_iter().find(|key| key.id == id);
+        match (found, self) {
+            (None, Self::Keyring(keyring)) => keyring.look_for(id).await,
+            (found, _) => Ok(found),
+        }
     }
 }
 
@@ -107,6 +133,8 @@ impl KeyFile {
 
     /// Puts a new key first, in one step: a crash leaves the old file or the new one. Gives the key's id.
     pub(crate) fn add(&self, entropy: &dyn Entropy) -> Result<String, ConfigError> {
+        let folder = self.path.parent().unwrap_or_else(|| Path::new(""));
+        let _alone = lock_folder(folder).map_err(|source| failed(folder, source))?;
         let lines = read_lines(&self.path).map_err(|source| failed(&self.path, source))?;
         let made = generate_text_secret(entropy);
         let id = key_encryption_key(&made)?.id;
@@ -153,7 +181,11 @@ fn failed(path: &Path, source: io::Error) -> ConfigError {
     ConfigError::KeyFile { path: path.to_owned(), source }
 }
 
-fn parse(texts: &[Secret]) -> Result<Vec<KeyEncryptionKey>, ConfigError> {
+fn set_twice(name: &'static str, other: &str) -> ConfigError {
+    ConfigError::named(name, format!("{other} is set too; set one of the two"))
+}
+
+pub(super) fn parse(texts: &[Secret]) -> Result<Vec<KeyEncryptionKey>, ConfigError> {
     texts.iter().map(key_encryption_key).collect()
 }
 
@@ -162,6 +194,16 @@ fn parse(texts: &[Secret]) -> Result<Vec<KeyEncryptionKey>, ConfigError> {
 fn kek_id(key: &SecretBytes) -> String {
     let digest = Sha256::new().chain_update(b"bowerbird key id").chain_update(key.expose()).finalize();
     digest.iter().take(5).fold(String::from("k"), |id, byte| format!("{id}{byte:02x}"))
+}
+
+/// A key that nothing is encrypted under yet.
+pub(crate) fn new_key(entropy: &dyn Entropy) -> Result<KeyEncryptionKey, ConfigError> {
+    key_encryption_key(&generate_text_secret(entropy))
+}
+
+/// A key as it is written down.
+pub(crate) fn key_text(key: &KeyEncryptionKey) -> Secret {
+    Secret::new(URL_SAFE_NO_PAD.encode(key.key.expose()))
 }
 
 fn key_encryption_key(text: &Secret) -> Result<KeyEncryptionKey, ConfigError> {

@@ -1,6 +1,7 @@
 //! Configuration: read once, checked whole, then passed down as plain values.
 
 mod encryption_keys;
+mod keyring_keys;
 mod mobile;
 mod secrets;
 mod settings;
@@ -11,9 +12,10 @@ mod webhooks;
 
 use std::path::PathBuf;
 
-pub(crate) use encryption_keys::EncryptionKeys;
+pub(crate) use encryption_keys::{EncryptionKeys, key_text, new_key};
+pub(crate) use keyring_keys::{KEYRING_NAME, read_entry, write_entry};
 pub(crate) use secrets::{
-    add_cookie_secret, client_keys, cookie_secrets, generate_text_secret, not_shared, replace_private,
+    add_cookie_secret, client_keys, cookie_secrets, generate_text_secret, not_shared, replace_private, write_private,
 };
 pub(crate) use settings::{ExposeTokens, LogFormat, Settings};
 pub(crate) use source::{Origin, Values};
@@ -50,6 +52,19 @@ pub(crate) enum ConfigError {
         #[source]
         source: std::io::Error,
     },
+    /// The keyring, or what is in its entry, cannot be used.
+    #[error("the keyring entry `{entry}` cannot be used: {advice}")]
+    Keyring {
+        entry: String,
+        advice: &'static str,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The keyring opens, and has no such entry.
+    #[error(
+        "the keyring has no entry `{entry}`; `bowerbird keys to-keyring {entry}` puts the key there, from the file or the variable that held it; nothing was changed"
+    )]
+    KeyringEntry { entry: String },
 }
 
 impl ConfigError {

@@ -58,7 +58,7 @@ pub(crate) fn not_shared(values: &Values, settings: &Settings) -> Vec<&'static s
     let mut found = Vec::new();
     for names in [
         ["BOWERBIRD_COOKIE_SECRET"].as_slice(),
-        ["BOWERBIRD_ENCRYPTION_KEY", "BOWERBIRD_ENCRYPTION_KEY_FILE"].as_slice(),
+        ["BOWERBIRD_ENCRYPTION_KEY", "BOWERBIRD_ENCRYPTION_KEY_FILE", "BOWERBIRD_ENCRYPTION_KEYRING"].as_slice(),
         // Made in the database; set, it notices a copy of the database.
         ["BOWERBIRD_CLUSTER_ID"].as_slice(),
     ] {
@@ -108,6 +108,14 @@ pub(crate) fn replace_private(path: &Path, content: &str) -> io::Result<()> {
         Some(folder) => fs::File::open(folder)?.sync_all(),
         None => Ok(()),
     }
+}
+
+/// Keeps other commands from changing keys at the same time: of two that read, add and write, one key would be lost, perhaps
+/// after data was put under it. Given back when the handle is dropped.
+pub(crate) fn lock_folder(folder: &Path) -> io::Result<fs::File> {
+    let folder = fs::File::open(if folder.as_os_str().is_empty() { Path::new(".") } else { folder })?;
+    folder.lock()?;
+    Ok(folder)
 }
 
 /// The secrets of a file, one a line; lines that begin with `#` are left out.

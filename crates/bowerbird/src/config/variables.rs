@@ -86,6 +86,10 @@ pub(crate) const VARIABLES: &[Variable] = &[
         "BOWERBIRD_ENCRYPTION_KEY_FILE",
         "A file with those keys instead, one a line, newest first, that only the server may read (mode 0600 or 0400). Read again when it changes. A path below systemd's `CREDENTIALS_DIRECTORY` works.",
     ),
+    optional(
+        "BOWERBIRD_ENCRYPTION_KEYRING",
+        "Name of an entry of the operating system's keyring with those keys instead, of the person who runs the server. Only in a program built with `--features os-keyring`. `bowerbird keys to-keyring` puts them there.",
+    ),
     secret(
         "BOWERBIRD_CLIENT_KEYS",
         None,

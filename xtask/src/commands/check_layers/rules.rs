@@ -37,6 +37,7 @@ const STORAGE_FILE: &str = "bowerbird-storage-file";
 const STORAGE_SQL: &str = "bowerbird-storage-sql";
 const STORAGE_REDIS: &str = "bowerbird-storage-redis";
 const SECRETS_CLOUD: &str = "bowerbird-secrets-cloud";
+const SECRETS_KEYRING: &str = "bowerbird-secrets-keyring";
 const SERVER: &str = "bowerbird-server";
 const TESTKIT: &str = "bowerbird-testkit";
 
@@ -51,6 +52,7 @@ pub(super) const ROOMS: &[Room] = &[
     Room { package: STORAGE_SQL, knows: &[OAUTH, CORE] },
     Room { package: STORAGE_REDIS, knows: &[OAUTH, CORE] },
     Room { package: SECRETS_CLOUD, knows: &[OAUTH, CORE] },
+    Room { package: SECRETS_KEYRING, knows: &[OAUTH, CORE] },
     Room { package: PLATFORMS, knows: &[OAUTH, CORE, VAULT] },
     Room { package: ATPROTO, knows: &[OAUTH, CORE, VAULT] },
     Room { package: MASTODON, knows: &[OAUTH, CORE, VAULT, ATPROTO] },
@@ -110,6 +112,12 @@ pub(super) const LIBRARIES: &[Library] = &[
             dev_only: true,
             reason: "fills a database with a million accounts for the bench",
         }],
+    },
+    Library {
+        names: &["keyring-core", "keyring", "secret-service", "zbus", "zbus-secret-service-keyring-store"],
+        what: "the keyring's client",
+        homes: &[SECRETS_KEYRING],
+        exceptions: &[],
     },
     Library { names: &["redis", "fred"], what: "the Redis driver", homes: &[STORAGE_REDIS], exceptions: &[] },
 ];

@@ -82,7 +82,9 @@ pub(crate) fn check(ui: &Ui, workspace: &Workspace, build: Build) -> Result<bool
 fn generated(ui: &Ui, workspace: &Workspace, build: Build) -> Result<Vec<(PathBuf, String)>> {
     let arguments: &[&str] = match build {
         Build::Alone => &["build", "--package", "bowerbird"],
-        Build::WithEverything => &["build", "--workspace", "--bins", "--features", "xtask/reference"],
+        Build::WithEverything => {
+            &["build", "--workspace", "--bins", "--features", "xtask/reference,bowerbird/os-keyring"]
+        }
     };
     exec::quietly(ui, "building bowerbird", workspace.cargo().args(arguments))?;
     let mut pages = Vec::new();

@@ -16,6 +16,9 @@ use summary::Totals;
 /// Tests against real servers and a real browser have names, modules or test files that begin so.
 const REAL: &str = "real_";
 
+/// Parts that are left out of a plain build, and must be right all the same.
+const EXTRAS: &str = "xtask/reference,bowerbird/os-keyring";
+
 /// What `test` is asked.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -116,7 +119,7 @@ impl Run<'_> {
     }
 
     fn tools(&mut self, everything: bool) -> Result<Outcome> {
-        tools::ensure(self.ui, &[tools::TESTNET, tools::STORES])?;
+        tools::ensure(self.ui, &[tools::TESTNET, tools::STORES, tools::KEYRING])?;
         if self.chromium.is_none() {
             tools::ensure(self.ui, &[tools::CHROMIUM])?;
             self.chromium = tools::chromium();
@@ -137,7 +140,7 @@ impl Run<'_> {
     }
 
     fn clippy(&mut self) -> Result<Outcome> {
-        let mut arguments = vec!["clippy", "--workspace", "--all-targets", "--features", "xtask/reference"];
+        let mut arguments = vec!["clippy", "--workspace", "--all-targets", "--features", EXTRAS];
         if self.strict {
             arguments.extend(["--", "-D", "warnings"]);
         }
@@ -147,7 +150,7 @@ impl Run<'_> {
     fn tests(&mut self, arguments: &Arguments) -> Result<Outcome> {
         let nextest = tools::find("cargo-nextest").is_some();
         let mut command = self.environment(if nextest { &["nextest", "run"] } else { &["test"] });
-        command.args(["--workspace", "--features", "xtask/reference", "--no-fail-fast"]);
+        command.args(["--workspace", "--features", EXTRAS, "--no-fail-fast"]);
         if nextest {
             if arguments.quick {
                 // nextest refuses an expression that names no program, so it names them only where there are some.
