@@ -14,9 +14,9 @@ mod traces;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use cli::{AccountsCommand, Cli, Command, ConfigCommand, Flags, KeysCommand, TokensCommand};
+use cli::{AccountsCommand, Cli, Command, ConfigCommand, Flags, ImportCommand, KeysCommand, TokensCommand};
 use commands::{
-    Failure, accounts, backup, config_show, doctor, generate, keys, keys_give_up, keys_move, keys_rotate,
+    Failure, accounts, backup, config_show, doctor, generate, import_hono, keys, keys_give_up, keys_move, keys_rotate,
     restore, serve, tokens,
 };
 use load::Environment;
@@ -88,6 +88,12 @@ fn run(cli: &Cli, flags: &Flags, environment: &Environment, printer: Printer) ->
                 Command::Tokens(TokensCommand::Refresh { account, .. }) => {
                     hardening::forbid_core_dumps();
                     runtime()?.block_on(tokens::refresh(&loaded, account.as_deref(), printer))
+                }
+                Command::Import(ImportCommand::HonoSqlite { file, table, client_id, dry_run, confirm }) => {
+                    hardening::forbid_core_dumps();
+                    let (table, client_id) = (table.as_deref(), client_id.as_deref());
+                    let asked = import_hono::Asked { file, table, client_id, dry_run: *dry_run, confirmed: *confirm };
+                    runtime()?.block_on(import_hono::run(&loaded, &asked, printer))
                 }
                 Command::Doctor => runtime()?.block_on(doctor::run(&loaded, printer)),
                 Command::Serve | Command::Generate(_) => {

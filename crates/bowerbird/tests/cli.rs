@@ -194,6 +194,18 @@ fn reference_documents_are_generated() {
 }
 
 #[test]
+fn a_file_of_another_server_that_cannot_be_read_is_refused_before_anything_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("text"), "x".repeat(5000)).unwrap();
+    for (file, word) in [("missing", "cannot be read"), ("text", "not a SQLite database")] {
+        let output = bowerbird(folder.path(), &["import", "hono-sqlite", file, "--confirm"]);
+        assert_eq!(output.status.code(), Some(1), "{}", err(&output));
+        assert!(err(&output).contains(word) && err(&output).contains("nothing was changed"), "{}", err(&output));
+    }
+    assert!(!folder.path().join("bowerbird-data").exists());
+}
+
+#[test]
 #[cfg(not(feature = "os-keyring"))]
 fn a_program_without_the_keyring_says_how_to_get_one_that_has_it() {
     let folder = tempfile::tempdir().unwrap();

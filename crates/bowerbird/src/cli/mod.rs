@@ -62,6 +62,9 @@ pub(crate) enum Command {
         #[arg(long)]
         confirm: bool,
     },
+    /// Take over the sign-ins of another server, so that nobody has to sign in again
+    #[command(subcommand)]
+    Import(ImportCommand),
     /// Check the configuration and everything it depends on
     Doctor,
     /// Show the configuration in force
@@ -120,6 +123,27 @@ pub(crate) enum KeysCommand {
         /// The key's name
         key: String,
         /// Do it: these people must sign in again, and there is no way back
+        #[arg(long)]
+        confirm: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ImportCommand {
+    /// From the SQLite file of `@tijs/atproto-oauth-hono`; without `--confirm` only say what would happen
+    HonoSqlite {
+        /// The file; it is never changed
+        file: PathBuf,
+        /// The table with the sign-ins [default: `iron_session_storage` or `oauth_storage`]
+        #[arg(long, value_name = "NAME")]
+        table: Option<String>,
+        /// The old server's client id, for tokens that do not name it
+        #[arg(long, value_name = "URL")]
+        client_id: Option<String>,
+        /// Change nothing, and end with success
+        #[arg(long, conflicts_with = "confirm")]
+        dry_run: bool,
+        /// Do it: the old server is stopped for good, and only this one renews these accesses from now on
         #[arg(long)]
         confirm: bool,
     },

@@ -5,6 +5,7 @@ pub(crate) mod backup;
 pub(crate) mod config_show;
 pub(crate) mod doctor;
 pub(crate) mod generate;
+pub(crate) mod import_hono;
 pub(crate) mod keys;
 pub(crate) mod keys_give_up;
 pub(crate) mod keys_move;

@@ -13,6 +13,9 @@ use bowerbird_oauth::PrivateJwkSet;
 
 use super::{ConfigError, Settings, Values};
 
+/// What servers seal with whose operators have set nothing; a move from one may bring it along.
+const PUBLISHED: [&str; 1] = ["default-secret-for-development-only"];
+
 /// The secrets that seal sessions, newest first.
 pub(crate) fn cookie_secrets(
     values: &Values,
@@ -32,6 +35,11 @@ pub(crate) fn cookie_secrets(
     };
     if secrets.iter().any(|secret| secret.len() < 32) {
         return Err(ConfigError::named(NAME, "each secret needs 32 characters or more"));
+    }
+    if secrets.iter().any(|secret| PUBLISHED.iter().any(|known| secret.matches(known))) {
+        let problem =
+            "one of the secrets is the example of a published package: whoever knows it can sign in as anybody";
+        return Err(ConfigError::named(NAME, problem));
     }
     Ok(secrets)
 }
@@ -224,5 +232,13 @@ mod tests {
         let (values, settings) = sources(&[("BOWERBIRD_COOKIE_SECRET", "tooshortcanary")], folder.path());
         let refused = cookie_secrets(&values, &settings, &SeededEntropy::new(1)).unwrap_err();
         assert!(!refused.to_string().contains("tooshortcanary"));
+    }
+
+    #[test]
+    fn a_secret_that_everybody_can_read_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        const BOTH: &str = "a-secret-that-is-shared-by-all-0123456789,default-secret-for-development-only";
+        let (values, settings) = sources(&[("BOWERBIRD_COOKIE_SECRET", BOTH)], folder.path());
+        assert!(cookie_secrets(&values, &settings, &SeededEntropy::new(1)).is_err());
     }
 }
