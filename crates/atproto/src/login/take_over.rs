@@ -251,20 +251,20 @@ impl LoginParts {
         rules: &TakeOverRules,
     ) -> Result<TakenOver, TakeOverRefusal> {
         let now = self.clock.now();
-        let account = match self.stores.accounts.find_by_did(&identity.did).await? {
-            Some(account) => account,
-            None => {
-                let handle = self.identities.shown_handle(identity).await;
-                let new = NewAccount {
-                    id: AccountId::random(self.entropy.as_ref()),
-                    did: identity.did.clone(),
-                    handle,
-                    pds: identity.pds.as_str().to_owned(),
-                    // The grant's end is counted from here, and it was given back then.
-                    now: sign_in.signed_in_at.min(now),
-                };
-                self.stores.accounts.sign_in(new).await?
-            }
+        let known = self.stores.accounts.find_by_did(&identity.did).await?;
+        let account = if let Some(account) = known {
+            account
+        } else {
+            let handle = self.identities.shown_handle(identity).await;
+            let new = NewAccount {
+                id: AccountId::random(self.entropy.as_ref()),
+                did: identity.did.clone(),
+                handle,
+                pds: identity.pds.as_str().to_owned(),
+                // The grant's end is counted from here, and it was given back then.
+                now: sign_in.signed_in_at.min(now),
+            };
+            self.stores.accounts.sign_in(new).await?
         };
         self.add_unnamed_device(&account, rules, now).await?;
         let connection = Connection {
