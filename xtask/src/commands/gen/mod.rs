@@ -1,6 +1,7 @@
 //! `cargo xtask gen`: the reference pages, made by the program that they describe.
 
 mod http_api;
+mod typescript;
 
 use crate::exec;
 use crate::ui::Ui;
@@ -19,6 +20,8 @@ const PAGES: &[(&str, &str)] = &[
 const OPENAPI: &str = "docs/src/reference/openapi.json";
 /// Made from the `OpenAPI` document, for people.
 const HTTP_API: &str = "docs/src/reference/http-api.md";
+/// Made from the same, for the compiler of the TypeScript client.
+const TYPESCRIPT: &str = "clients/typescript/src/schema.ts";
 
 /// What `gen` is asked.
 #[derive(clap::Args)]
@@ -95,6 +98,7 @@ fn generated(ui: &Ui, workspace: &Workspace, build: Build) -> Result<Vec<(PathBu
         text.push('\n');
         if *page == OPENAPI {
             pages.push((workspace.root.join(HTTP_API), http_api::page(&text)?));
+            pages.push((workspace.root.join(TYPESCRIPT), typescript::file(&text)?));
         }
         pages.push((workspace.root.join(page), text));
     }
