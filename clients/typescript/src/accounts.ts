@@ -1,8 +1,6 @@
 import type { Caller } from './caller.js'
 import { MistakeError } from './errors.js'
-import { fill } from './query.js'
-import { routes, type AddAccountBody, type AddedAccountBody, type AppPasswordBody, type ListedAccount } from './schema.js'
-import type { SignedInAccountBody } from './schema.js'
+import type { AppPasswordBody, ListedAccount } from './schema.js'
 import type { HandOff, StartedSignIn } from './sign-in.js'
 
 /** Which account to add, and where to return to. */
@@ -46,8 +44,7 @@ export class Accounts {
 
   /** Every account of the device, oldest first. */
   async list(signal?: AbortSignal): Promise<ListedAccount[]> {
-    const { accounts } = await this.#caller.json<{ accounts: ListedAccount[] }>({ ...routes.listAccounts, signal })
-    return accounts
+    return (await this.#caller.ask('listAccounts', { signal })).accounts
   }
 
   /**
@@ -56,28 +53,21 @@ export class Accounts {
    */
   async add(options: AddAccountOptions): Promise<StartedSignIn> {
     if (this.#handOff) return this.#handOff.start(options)
-    const body: AddAccountBody = {
-      handle: options.handle,
-      redirect: options.redirect ?? null,
-      prompt: options.prompt ?? null,
-    }
-    const call = { ...routes.addAccount, body: JSON.stringify(body), signal: options.signal }
-    const added = await this.#caller.json<AddedAccountBody>(call)
+    const { handle, redirect = null, prompt = null, signal } = options
+    const added = await this.#caller.ask('addAccount', { body: { handle, redirect, prompt }, signal })
     return { authUrl: added.authUrl, handle: added.handle ?? null }
   }
 
   /** Makes an account the one that calls use unless they name another. */
   async activate(account: string, signal?: AbortSignal): Promise<ActivatedAccount> {
-    const { method, path } = routes.activateAccount
-    const call = { method, path: fill(path, { id: account }), signal, retry: true }
-    const { id, did, handle } = await this.#caller.json<ActivatedAccount>(call)
+    const question = { names: { id: account }, signal, retry: true }
+    const { id, did, handle } = (await this.#caller.ask('activateAccount', question)) as ActivatedAccount
     return { id, did, handle }
   }
 
   /** Takes an account off this device. The last one takes the session with it. */
   async remove(account: string, signal?: AbortSignal): Promise<void> {
-    const { method, path } = routes.removeAccount
-    await this.#caller.json({ method, path: fill(path, { id: account }), signal })
+    await this.#caller.ask('removeAccount', { names: { id: account }, signal })
   }
 
   /**
@@ -86,7 +76,6 @@ export class Accounts {
    */
   async signInWithAppPassword({ signal, ...body }: AppPasswordOptions): Promise<ListedAccount> {
     const { device } = this.#caller
-    const call = { ...routes.signInWithAppPassword, body: JSON.stringify(body satisfies AppPasswordBody), signal }
     if (device && (await device.seal(signal)) === null) {
       throw new MistakeError(
         'app_password_first',
@@ -94,7 +83,7 @@ export class Accounts {
         'Begin with startSignIn, and add this one afterwards',
       )
     }
-    const { seal, ...account } = await this.#caller.json<SignedInAccountBody>(call)
+    const { seal, ...account } = await this.#caller.ask('signInWithAppPassword', { body, signal })
     if (device && seal) await device.replaceSeal(seal)
     return account
   }

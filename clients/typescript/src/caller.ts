@@ -2,7 +2,9 @@ import type { Clock } from './clock.js'
 import type { DeviceSession } from './device-session.js'
 import { MistakeError, RefusedError, SignInRequiredError } from './errors.js'
 import { ERROR_HEADER, problemOf } from './problem.js'
+import { fill, type PathNames } from './query.js'
 import { persevere } from './recovery.js'
+import { type Operations, routes } from './schema.js'
 import { type Call, isSafe, type Transport } from './transport.js'
 
 /** A call, and whether it may be sent again. */
@@ -13,6 +15,24 @@ export interface RepeatableCall extends Call {
   readonly nsid?: string | undefined
   /** Whether answers of the account's own server are given back whatever their status. */
   readonly passing?: boolean | undefined
+}
+
+/** An operation of the OpenAPI document. */
+export type OperationName = keyof Operations
+type Answer<Name extends OperationName> = Operations[Name]['answer']
+
+/** What an operation is asked with. */
+export interface Question<Name extends OperationName> {
+  /** What is sent, as JSON. */
+  readonly body?: Operations[Name]['body']
+  /** What stands in the path. */
+  readonly names?: Readonly<Record<PathNames<(typeof routes)[Name]['path']>, string>>
+  /** Further headers. */
+  readonly headers?: Readonly<Record<string, string>>
+  /** Ends the call. */
+  readonly signal?: AbortSignal | undefined
+  /** Whether it may happen twice; reads may. */
+  readonly retry?: boolean
 }
 
 /** What a caller is made of. */
@@ -73,24 +93,29 @@ export class Caller {
     return this.call(asJson(call), readJson<T>)
   }
 
-  /** Asks for JSON, for those who only ask whether somebody is signed in. */
-  jsonQuietly<T>(call: RepeatableCall): Promise<T> {
-    return this.quietly(asJson(call), readJson<T>)
+  /** Asks an operation of the server: body and answer are those of its OpenAPI document. */
+  ask<Name extends OperationName>(name: Name, question: Question<Name> = {}): Promise<Answer<Name>> {
+    return this.json<Answer<Name>>(callOf(name, question))
   }
 
-  /** A session of the device that has just ended told so by itself, once for all calls that wait. */
-  #hasTold(error: SignInRequiredError): boolean {
-    return this.device !== undefined && error.sessionEnded && error.code !== 'signed_out'
+  /** The same, for those who only ask whether somebody is signed in. */
+  askQuietly<Name extends OperationName>(name: Name, question: Question<Name> = {}): Promise<Answer<Name>> {
+    return this.quietly(asJson(callOf(name, question)), readJson<Answer<Name>>)
   }
 
-  /** Asks for JSON without showing any session. */
-  anonymously<T>(call: RepeatableCall): Promise<T> {
-    return persevere(this.#parts.clock, call.signal, () => this.#send(asJson(call), readJson<T>))
+  /** The same without showing any session. */
+  askAnonymously<Name extends OperationName>(name: Name, question: Question<Name> = {}): Promise<Answer<Name>> {
+    return this.#persevere(asJson(callOf(name, question)), readJson<Answer<Name>>)
   }
 
   /** The answer itself, its body unread. */
   response(call: RepeatableCall): Promise<Response> {
     return this.call({ ...call, lasting: true }, async (response) => response)
+  }
+
+  /** A session of the device that has just ended told so by itself, once for all calls that wait. */
+  #hasTold(error: SignInRequiredError): boolean {
+    return this.device !== undefined && error.sessionEnded && error.code !== 'signed_out'
   }
 
   #persevere<T>(call: RepeatableCall, read: (response: Response) => Promise<T>): Promise<T> {
@@ -99,12 +124,25 @@ export class Caller {
   }
 
   #send<T>(call: RepeatableCall, read: (response: Response) => Promise<T>): Promise<T> {
-    return this.#parts.transport.send({ timeout: this.#parts.timeout, ...call }, async (response) => {
+    return this.#parts.transport.send({ ...call, timeout: call.timeout ?? this.#parts.timeout }, async (response) => {
       const isPassed = call.passing && !response.headers.has(ERROR_HEADER)
       if (response.ok || isPassed) return read(response)
       const error = await problemOf(response, call.nsid)
       throw withAdvice(error)
     })
+  }
+}
+
+function callOf<Name extends OperationName>(name: Name, question: Question<Name>): RepeatableCall {
+  const { method, path } = routes[name]
+  const { body, names, headers, signal, retry } = question
+  return {
+    method,
+    path: fill(path, names as Readonly<Record<string, string>>),
+    headers,
+    body: body === undefined ? undefined : JSON.stringify(body),
+    signal,
+    retry,
   }
 }
 
@@ -114,14 +152,24 @@ function asJson(call: RepeatableCall): RepeatableCall {
   return { ...call, headers: { 'content-type': 'application/json', ...headers } }
 }
 
-async function readJson<T>(response: Response): Promise<T> {
+/** Reads an answer as JSON. */
+export async function readJson<T>(response: Response): Promise<T> {
+  return parseJson(await response.text(), response)
+}
+
+/** The same, for methods that may answer nothing. */
+export async function readJsonOrNothing<T>(response: Response): Promise<T> {
   const text = await response.text()
+  return text === '' ? (undefined as T) : parseJson(text, response)
+}
+
+function parseJson<T>(text: string, { status }: Response): T {
   try {
     return JSON.parse(text) as T
   } catch {
-    throw new RefusedError('answer_unreadable', 'The answer is not JSON', 'Look at what is in front of the server', {
-      status: response.status,
-    })
+    // Without the platform's words, which quote the text.
+    const hint = 'Use raw for what is no JSON, or look at what is in front of the server'
+    throw new RefusedError('answer_unreadable', 'The answer is not JSON', hint, { status })
   }
 }
 

@@ -7,7 +7,7 @@ import { MistakeError, OfflineError, ServerError, SignInRequiredError } from './
 import { type BowerbirdEvent, follow } from './events.js'
 import { queryOf } from './query.js'
 import { type RandomBytes, systemRandom } from './random.js'
-import { routes, type SessionBody, type TokenHealth } from './schema.js'
+import type { TokenHealth } from './schema.js'
 import { HandOff, type SignedIn, type SignInOptions, type StartedSignIn } from './sign-in.js'
 import type { SecureStore } from './store.js'
 import { type Fetch, originOf, Transport } from './transport.js'
@@ -97,7 +97,7 @@ export class BowerbirdClient {
   async session(signal?: AbortSignal): Promise<Session | null> {
     const { device } = this.#caller
     if (device && (await orNull(device.seal(signal))) === null) return null
-    const body = await orNull(this.#caller.jsonQuietly<SessionBody>({ ...routes.getSession, signal }))
+    const body = await orNull(this.#caller.askQuietly('getSession', { signal }))
     if (body === null) return null
     const { did, handle, displayName, avatar, expiresAt } = body
     return { did, handle, displayName: displayName ?? null, avatar: avatar ?? null, expiresAt }
@@ -105,7 +105,7 @@ export class BowerbirdClient {
 
   /** Whether somebody is signed in here. Asks the server; prolongs nothing. */
   async validate(signal?: AbortSignal): Promise<boolean> {
-    const body = await orNull(this.#caller.jsonQuietly<{ valid: boolean }>({ ...routes.validateSession, signal }))
+    const body = await orNull(this.#caller.askQuietly('validateSession', { signal }))
     return body?.valid === true
   }
 
@@ -116,7 +116,7 @@ export class BowerbirdClient {
   async signOut(options: { readonly force?: boolean; readonly signal?: AbortSignal } = {}): Promise<void> {
     const { device } = this.#caller
     try {
-      await this.#caller.jsonQuietly({ ...routes.logout, signal: options.signal, retry: options.force !== true })
+      await this.#caller.askQuietly('logout', { signal: options.signal, retry: options.force !== true })
     } catch (error) {
       const isForced = options.force === true && (error instanceof OfflineError || error instanceof ServerError)
       if (!isForced && !(error instanceof SignInRequiredError)) throw error
@@ -139,6 +139,11 @@ export class BowerbirdClient {
     return this.#handedOff('finishSignIn').finish(callbackUrl, signal)
   }
 
+  /** Forgets a sign-in that was begun, such as when the person went back. It would end by itself after ten minutes. */
+  async cancelSignIn(): Promise<void> {
+    return this.#handedOff('cancelSignIn').cancel()
+  }
+
   /** Methods of the own server of one account of this device, by its id or DID. */
   forAccount(account: string): Xrpc {
     return new Xrpc(this.#caller, account)
@@ -147,7 +152,7 @@ export class BowerbirdClient {
   /** How the tokens of an account stand, the active one's unless another is named. Renews nothing. */
   async tokenHealth(options: { readonly account?: string; readonly signal?: AbortSignal } = {}): Promise<TokenHealth[]> {
     const headers = options.account ? { 'bowerbird-account': options.account } : {}
-    return this.#caller.json<TokenHealth[]>({ ...routes.tokenHealth, headers, signal: options.signal })
+    return this.#caller.ask('tokenHealth', { headers, signal: options.signal })
   }
 
   /**

@@ -42,10 +42,10 @@ export type PathNames<Path extends string> = Path extends `${string}{${infer Nam
   : never
 
 /** Fills the names of a path in. */
-export function fill<Path extends string>(path: Path, names: Readonly<Record<PathNames<Path>, string>>): string {
+export function fill(path: string, names: Readonly<Record<string, string>> = {}): string {
   return path.replace(/\{(\w+)\}/g, (_, name: string) => {
-    const value = (names as Record<string, string>)[name]
-    if (!value) throw new MistakeError('name_missing', `${path} needs a ${name}`)
+    const value = names[name]
+    if (!value) throw new MistakeError('name_missing', `${path} needs a ${name}`, 'Give an id or a DID')
     return encodeURIComponent(value)
   })
 }

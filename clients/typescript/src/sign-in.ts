@@ -6,7 +6,7 @@ import { type DeviceSession, inStore } from './device-session.js'
 import { CallbackError, RefusedError, SignInRequiredError } from './errors.js'
 import { makePkce } from './pkce.js'
 import type { RandomBytes } from './random.js'
-import { routes, type AppStartBody, type AuthStartedBody } from './schema.js'
+import type { AppStartBody, AuthStartedBody } from './schema.js'
 import type { SecureStore } from './store.js'
 
 /** How long a sign-in may take, in milliseconds; the server forgets it after that too. */
@@ -102,17 +102,22 @@ export class HandOff {
     return this.#flights(code, () => this.#exchange(code), signal)
   }
 
+  /** Forgets a sign-in under way; what comes back for it is not taken any more. */
+  async cancel(): Promise<void> {
+    const { store, name } = this.#parts
+    await inStore('delete', () => store.delete(name))
+  }
+
   async #begin(body: AppStartBody, signal: AbortSignal | undefined): Promise<AuthStartedBody> {
     const { caller, device } = this.#parts
-    const { method, path } = routes.startAppLogin
-    const call = { method, path, body: JSON.stringify(body), signal, retry: true }
+    const question = { body, signal, retry: true }
     try {
-      if (await device.seal(signal)) return await caller.jsonQuietly<AuthStartedBody>(call)
+      if (await device.seal(signal)) return await caller.askQuietly('startAppLogin', question)
     } catch (error) {
       // A session that is over is no reason not to sign in.
       if (!(error instanceof SignInRequiredError)) throw error
     }
-    return caller.anonymously<AuthStartedBody>(call)
+    return caller.askAnonymously('startAppLogin', question)
   }
 
   async #exchange(code: string): Promise<SignedIn> {

@@ -87,8 +87,8 @@ export class Transport {
       method: call.method,
       headers,
       signal,
+      // No `cache`: React Native's fetch would write a parameter into the address for it.
       credentials: this.#credentials,
-      cache: 'no-store',
     }
     if (call.body !== undefined) init.body = call.body
     // A stream as body needs this, says the standard.

@@ -1,4 +1,4 @@
-import type { Caller, RepeatableCall } from './caller.js'
+import { type Caller, readJsonOrNothing, type RepeatableCall } from './caller.js'
 import { MistakeError } from './errors.js'
 import { type Params, queryOf } from './query.js'
 
@@ -55,10 +55,7 @@ export class Xrpc {
 
   /** Calls a procedure with a body: binary as it is, anything else as JSON. Gives its JSON; undefined when it has none. */
   procedure<T = unknown>(nsid: string, body?: unknown, options: ProcedureOptions = {}): Promise<T> {
-    return this.#caller.call(this.#procedure(nsid, body, options), async (response) => {
-      const text = await response.text()
-      return (text === '' ? undefined : JSON.parse(text)) as T
-    })
+    return this.#caller.call(this.#procedure(nsid, body, options), readJsonOrNothing<T>)
   }
 
   /**

@@ -121,6 +121,15 @@ test('no code is taken that nobody here waits for', async () => {
   assert.equal(server.seen.length, 0)
 })
 
+test('a sign-in that was given up is not taken up again', async () => {
+  const { server, client, store } = await begun()
+  await client.cancelSignIn()
+  await client.cancelSignIn()
+  assert.equal(await store.load(UNDER_WAY), null)
+  assert.equal((await rejection(client.finishSignIn(`${HERE}?code=x`), CallbackError)).code, 'not_started')
+  assert.equal(server.calls(EXCHANGE).length, 0)
+})
+
 test('foreign codes do not end a sign-in, and are not tried for ever', async () => {
   const { server, client } = await begun()
   server.on(EXCHANGE, refusal(400, 'code_verifier_mismatch'), refusal(400, 'code_invalid'), json(tokens(1)))

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { MistakeError, OfflineError, ServerError, SignInRequiredError, XrpcError } from 'bowerbird-client'
+import { MistakeError, OfflineError, RefusedError, ServerError, SignInRequiredError, XrpcError } from 'bowerbird-client'
 import { json, refusal, rejection, setUp, setUpApp, signedOut, unreachable } from './support.js'
 
 const UPLOAD = 'POST /xrpc/com.atproto.repo.uploadBlob'
@@ -16,6 +16,8 @@ test('a query has its parameters and headers', async () => {
   })
   const [seen] = server.seen
   assert.equal(seen?.path, '/xrpc/app.bsky.actor.getProfiles?actors=a.test&actors=did%3Aplc%3Ab%26c&limit=5&deep=true')
+  // React Native's fetch would write a parameter into the address for it.
+  assert.equal('cache' in (seen?.init ?? {}), false)
   const sent = Object.fromEntries(seen?.headers ?? [])
   assert.deepEqual(sent, {
     accept: 'application/json',
@@ -52,6 +54,15 @@ test('a stream is sent once, whatever happens', async () => {
   server.on(UPLOAD, unreachable)
   await rejection(client.xrpc.procedure('com.atproto.repo.uploadBlob', stream, { retry: true }), OfflineError)
   assert.equal(server.calls(UPLOAD).length, 2)
+})
+
+test('an answer that is no JSON is not quoted', async () => {
+  const { server, client } = setUp()
+  server.on('GET /xrpc/com.atproto.sync.getBlob', () => new Response('canary{')).on(UPLOAD, () => new Response('canary{'))
+  for (const call of [client.xrpc.query('com.atproto.sync.getBlob'), client.xrpc.procedure('com.atproto.repo.uploadBlob', 'x')]) {
+    const error = await rejection(call, RefusedError)
+    assert.deepEqual([error.code, error.message.includes('canary'), error.cause], ['answer_unreadable', false, undefined])
+  }
 })
 
 test('an empty answer is none', async () => {
