@@ -12,6 +12,7 @@ mod ports;
 mod postgres;
 mod testnet;
 mod tools;
+mod typescript;
 mod ui;
 mod workspace;
 

@@ -5,6 +5,7 @@ mod control;
 mod network;
 mod observe;
 mod pages;
+mod typescript;
 
 pub use browser::RealBrowser;
 pub use control::ServerFault;

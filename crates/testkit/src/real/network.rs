@@ -222,6 +222,6 @@ fn folder() -> Option<PathBuf> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a missing network is a failure on CI only")]
-fn on_ci() -> bool {
+pub(super) fn on_ci() -> bool {
     std::env::var_os("CI").is_some_and(|value| value == "true")
 }

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Pages outside the book that are checked for links too.
-const BESIDE: &[&str] = &["README.md", "CHANGELOG.md", "testnet/README.md"];
+const BESIDE: &[&str] = &["README.md", "CHANGELOG.md", "testnet/README.md", "clients/typescript/README.md"];
 
 /// Prints each fault; `true` when there is none.
 pub(crate) fn run(ui: &Ui, workspace: &Workspace) -> Result<bool> {

@@ -5,7 +5,7 @@ mod summary;
 use crate::commands::{bench, check_docs, check_layers, crash_test, r#gen};
 use crate::ui::{self, Ui};
 use crate::workspace::Workspace;
-use crate::{exec, interrupt, testnet::Testnet, tools};
+use crate::{exec, interrupt, testnet::Testnet, tools, typescript::TypeScriptClient};
 use anyhow::Result;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -54,12 +54,14 @@ pub(crate) fn run(ui: &Ui, workspace: &Workspace, arguments: &Arguments) -> Resu
         stages: Vec::new(),
         totals: Totals::default(),
         testnet: None,
+        typescript: None,
         chromium: tools::chromium(),
     };
     let everything = arguments.filter.is_empty();
     if !arguments.quick {
         run.stage("tools", |run| run.tools(everything))?;
         run.stage("test network", Run::testnet)?;
+        run.stage("TypeScript client", |run| run.typescript(everything))?;
     }
     if everything {
         run.stage("format", Run::format)?;
@@ -93,6 +95,8 @@ struct Run<'a> {
     stages: Vec<Stage>,
     totals: Totals,
     testnet: Option<Testnet>,
+    /// The folder of the built TypeScript client.
+    typescript: Option<PathBuf>,
     chromium: Option<PathBuf>,
 }
 
@@ -133,6 +137,17 @@ impl Run<'_> {
     fn testnet(&mut self) -> Result<Outcome> {
         self.testnet = Some(Testnet::install(self.ui, self.workspace)?);
         Ok(Outcome::Passed)
+    }
+
+    /// Built in any case, since tests of the server use it; its own tests are part of a whole run.
+    fn typescript(&mut self, everything: bool) -> Result<Outcome> {
+        let Some(testnet) = &self.testnet else {
+            return Ok(Outcome::Failed("the test network has the Node for it, and is not installed".to_owned()));
+        };
+        let client = TypeScriptClient::install(self.ui, self.workspace, testnet)?;
+        client.build(self.ui)?;
+        self.typescript = Some(client.folder.clone());
+        if everything { self.runner(&mut client.tests()) } else { Ok(Outcome::Passed) }
     }
 
     fn format(&mut self) -> Result<Outcome> {
@@ -255,6 +270,9 @@ impl Run<'_> {
         command.args(arguments).env("CARGO_TERM_COLOR", if self.ui.colour() { "always" } else { "never" });
         if let Some(testnet) = &self.testnet {
             command.env("BOWERBIRD_TESTNET_DIR", &testnet.folder);
+        }
+        if let Some(typescript) = &self.typescript {
+            command.env("BOWERBIRD_TYPESCRIPT_DIR", typescript);
         }
         if let Some(chromium) = &self.chromium {
             command.env("BOWERBIRD_CHROMIUM", chromium);

@@ -14,15 +14,28 @@ pub(crate) struct Totals {
 
 impl Totals {
     /// The closing line of nextest, or the sum of those that `cargo test` prints for each program. Where nextest is the
-    /// runner, the latter stand in what a failed test printed, and count nothing.
+    /// runner, the latter stand in what a failed test printed, and count nothing. Else the closing lines of Node.
     pub(crate) fn of(lines: &[String]) -> Self {
         let lines: Vec<String> = lines.iter().map(|line| ui::plain(line)).collect();
         let summary = lines.iter().rev().find_map(|line| Self::summary_of_nextest(line));
         summary.unwrap_or_else(|| {
             let mut totals = Self::default();
             lines.iter().filter_map(|line| Self::result_of_a_program(line)).for_each(|program| totals += program);
+            lines.iter().filter_map(|line| Self::count_of_node(line)).for_each(|count| totals += count);
             totals
         })
+    }
+
+    /// `ℹ pass 78`, one line for each count, at the very beginning of the line: what a test prints is indented.
+    fn count_of_node(line: &str) -> Option<Self> {
+        let (what, number) = line.strip_prefix("ℹ ")?.split_once(' ')?;
+        let number = number.parse().ok()?;
+        match what {
+            "pass" => Some(Self { passed: number, ..Self::default() }),
+            "fail" | "cancelled" => Some(Self { failed: number, ..Self::default() }),
+            "skipped" | "todo" => Some(Self { skipped: number, ..Self::default() }),
+            _ => None,
+        }
     }
 
     /// `test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out; finished in 0.01s`
@@ -98,6 +111,12 @@ mod tests {
                     noise: 7 passed\n\
                     test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s";
         assert_eq!(totals(text), Totals { passed: 4, failed: 2, skipped: 1 });
+    }
+
+    #[test]
+    fn adds_up_what_node_counts() {
+        let text = "✔ a test (1.5ms)\n  ℹ pass 7\nℹ tests 9\nℹ suites 0\nℹ pass 5\nℹ fail 1\nℹ cancelled 1\nℹ skipped 1\nℹ todo 1\nℹ duration_ms 12.5";
+        assert_eq!(totals(text), Totals { passed: 5, failed: 2, skipped: 2 });
     }
 
     #[test]
