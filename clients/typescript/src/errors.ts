@@ -48,9 +48,14 @@ export class SignInRequiredError extends BowerbirdError {
   readonly repairUrl: string | undefined
 
   constructor(code: string, what: string, reason: string, repairUrl?: string, facts?: ErrorFacts) {
-    super(code, what, repairUrl ? 'Send the person to repairUrl' : 'Ask the person to sign in again', facts)
+    super(code, what, repairUrl ? 'Send the person to repairUrl, or begin a sign-in of that account' : 'Ask the person to sign in again', facts)
     this.reason = reason
     this.repairUrl = repairUrl
+  }
+
+  /** The id of the account that needs its person; undefined when it is the whole device. */
+  get account(): string | undefined {
+    return this.repairUrl?.replace(/[?#].*$/s, '').split('/').pop() || undefined
   }
 
   /** Whether the session of the device is over, as opposed to one account that needs its person. */

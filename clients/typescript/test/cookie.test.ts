@@ -52,16 +52,18 @@ test('a call without a session asks for a sign-in', async () => {
   server.on('GET /api/accounts', signedOut)
   const error = await rejection(client.accounts.list(), SignInRequiredError)
   assert.deepEqual([error.sessionEnded, error.reason, error.repairUrl], [true, 'session_invalid', undefined])
+  assert.equal(error.account, undefined)
   assert.match(error.message, /Ask the person to sign in again/)
   assert.deepEqual(told, [{ reason: 'session_invalid', repairUrl: undefined }])
 })
 
 test('one account that needs its person ends no session', async () => {
   const { server, client, told } = setUp()
-  const repairUrl = `${BASE}/login/repair/1`
+  const repairUrl = `${BASE}/login/repair/0b9f`
   server.on('GET /xrpc/app.bsky.feed.getTimeline', refusal(401, 'needs_reauth', { reason: 'revoked', repairUrl }))
   const error = await rejection(client.xrpc.query('app.bsky.feed.getTimeline'), SignInRequiredError)
   assert.deepEqual([error.code, error.sessionEnded, error.reason, error.repairUrl], ['needs_reauth', false, 'revoked', repairUrl])
+  assert.equal(error.account, '0b9f')
   assert.deepEqual(told, [{ reason: 'revoked', repairUrl }])
 })
 

@@ -40,6 +40,24 @@ declare module 'expo-secure-store' {
 declare module 'expo-web-browser' {
   export function openAuthSessionAsync(url: string, redirect: string): Promise<{ type: 'success'; url: string } | { type: 'cancel' }>
 }
+declare module 'expo-linking' { export function getInitialURL(): Promise<string | null> }
+declare module 'react' {
+  export function useState<T>(): [T | undefined, (value: T | undefined) => void]
+  export function useState<T>(value: T): [T, (value: T) => void]
+  export function useEffect(effect: () => void | (() => void), on: unknown[]): void
+  export function useCallback<T>(callback: T, on: unknown[]): T
+}
+declare module 'react-native' {
+  export const Button: Component, SafeAreaView: Component, Text: Component, TextInput: Component
+  export function FlatList<T>(of: { data: T[]; keyExtractor: (item: T) => string; renderItem: (of: { item: T }) => unknown }): Element
+}
+interface Element { readonly element: true }
+type Component = (of: { [name: string]: unknown; onPress?: () => unknown; onChangeText?: (text: string) => void }) => Element
+declare namespace JSX {
+  type Element = globalThis.Element
+  interface ElementChildrenAttribute { children: object }
+  interface IntrinsicElements {}
+}
 `
 const OPTIONS = {
   target: 'es2022',
@@ -54,11 +72,11 @@ const OPTIONS = {
 let folder = ''
 let files: string[] = []
 
-function compile(name: string, text: string, module: object): void {
+function compile(programs: Readonly<Record<string, string>>, module: object): void {
   writeFileSync(join(folder, 'package.json'), '{"type":"module"}')
-  writeFileSync(join(folder, `${name}.ts`), text)
-  writeFileSync(join(folder, 'strangers.d.ts'), STRANGERS)
-  const config = { compilerOptions: { ...OPTIONS, ...module }, files: [`${name}.ts`, 'strangers.d.ts'] }
+  const files = Object.entries({ ...programs, 'strangers.d.ts': STRANGERS })
+  for (const [name, text] of files) writeFileSync(join(folder, name), text)
+  const config = { compilerOptions: { ...OPTIONS, ...module }, files: files.map(([name]) => name) }
   writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify(config))
   const compiler = join(ROOT, 'node_modules/typescript/bin/tsc')
   const { status, stdout } = spawnSync(process.execPath, [compiler, '-p', folder], { encoding: 'utf8' })
@@ -108,17 +126,21 @@ for (const [name, module] of [
   ['a bundler', { module: 'esnext', moduleResolution: 'bundler' }],
 ] as const) {
   test(`a program that installed it compiles for ${name}, and runs`, () => {
-    compile('program', CONSUMER, module)
+    compile({ 'program.ts': CONSUMER }, module)
     const said = execFileSync(process.execPath, [join(folder, 'out/program.js')], { encoding: 'utf8' })
     assert.equal(said, 'true https://bower.example/login?handle=alice.test\n')
   })
 }
 
 test('the programs of the tutorials compile', () => {
-  for (const page of ['web-app', 'react-native']) {
+  const bundler = { module: 'esnext', moduleResolution: 'bundler', noUncheckedIndexedAccess: true, jsx: 'preserve' }
+  const programs = (page: string) => {
     const text = readFileSync(join(ROOT, `../../docs/src/tutorials/${page}.md`), 'utf8')
-    const programs = [...text.matchAll(/^```ts\n(import [^]*?)^```/gm)].map(([, program]) => program ?? '')
-    assert.equal(programs.length, 1, page)
-    for (const program of programs) compile(page, program, { module: 'esnext', moduleResolution: 'bundler', noUncheckedIndexedAccess: true })
+    return [...text.matchAll(/^```tsx?\n(import [^]*?)^```/gm)].map(([, program]) => program ?? '')
   }
+  const [main, ...noMore] = programs('web-app')
+  const [bower, app, ...nothing] = programs('react-native')
+  assert.deepEqual([noMore, nothing], [[], []])
+  compile({ 'main.ts': main ?? '' }, bundler)
+  compile({ 'bower.ts': bower ?? '', 'App.tsx': app ?? '' }, bundler)
 })

@@ -222,6 +222,8 @@ test('events come as they happen, and say where the person repairs an account', 
 
   const listed = (await app.client.accounts.list()).find(({ did }) => did === bob.did)
   assert.deepEqual([listed?.status, listed?.reason, listed?.repairUrl], ['needs_reauth', 'revoked', error.repairUrl])
+  assert.equal(listed?.id, error.account)
+  assert.equal(event.accountId, error.account)
   await app.signIn(bob)
   assert.equal((await app.client.forAccount(bob.did).query<{ did: string }>('com.atproto.server.getSession')).did, bob.did)
 })
