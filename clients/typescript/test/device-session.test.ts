@@ -85,6 +85,23 @@ test('a seal that the server does not take any more is renewed, and the call rep
   assert.deepEqual(told, [])
 })
 
+test('a call that hears late that its seal has ended takes the one that others have renewed', async () => {
+  const { server, client } = await setUpApp()
+  let answer = () => {}
+  const held = new Promise<void>((resolve) => (answer = resolve))
+  const late: Reply = async (seen) => {
+    await held
+    return signedOut(seen)
+  }
+  server.on(QUERY, late, takes('seal-2')).on(EXCHANGE, json(tokens(2)))
+  const slow = timeline(client)
+  await quiet()
+  assert.deepEqual(await timeline(client), { ok: true })
+  answer()
+  assert.deepEqual(await slow, { ok: true })
+  assert.equal(server.calls(EXCHANGE).length, 1)
+})
+
 test('401 to a renewal forgets the session and asks for a sign-in, once for all who wait', async () => {
   for (const code of ['session_invalid', 'refresh_token_reused']) {
     const { server, clock, client, store, told } = await setUpApp()

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
+import { getEventListeners } from 'node:events'
 import { test } from 'node:test'
 import { NETWORK_PAUSES, OfflineError, RateLimitedError, SERVER_PAUSES, ServerError } from 'bowerbird-client'
-import { hanging, json, refusal, rejection, setUp, unreachable } from './support.js'
+import { hanging, json, quiet, refusal, rejection, setUp, setUpApp, START, tokens, unreachable } from './support.js'
 
 const QUERY = 'GET /xrpc/app.bsky.feed.getTimeline'
 const PROCEDURE = 'POST /xrpc/com.atproto.repo.createRecord'
@@ -92,4 +93,29 @@ test('a server that never answers is given up in time', async () => {
   assert.deepEqual(clock.waited, [30_000])
   await rejection(clock.run(client.xrpc.procedure('com.atproto.repo.createRecord', {}, { timeout: 50 })), OfflineError)
   assert.deepEqual(clock.waited, [30_000, 50])
+})
+
+test('an upload may take longer than anything else', async () => {
+  const { server, clock, client } = setUp()
+  server.on('POST /xrpc/com.atproto.repo.uploadBlob', hanging)
+  const stop = new AbortController()
+  const upload = client.xrpc.procedure('com.atproto.repo.uploadBlob', new Uint8Array(9), { signal: stop.signal })
+  await quiet()
+  assert.equal(clock.timers, 0)
+  stop.abort()
+  await assert.rejects(upload, { name: 'AbortError' })
+  const short = client.xrpc.procedure('com.atproto.repo.uploadBlob', new Uint8Array(9), { timeout: 70 })
+  await rejection(clock.run(short), OfflineError)
+  assert.deepEqual(clock.waited, [70])
+})
+
+test('a signal that lives as long as the app is not held on to', async () => {
+  const { signal } = new AbortController()
+  const { server, clock, client } = await setUpApp()
+  clock.time = START + 3_600_000
+  server.on(QUERY, unreachable, json({})).on('POST /api/auth/tokens', json(tokens(2)))
+  await clock.run(client.xrpc.query('app.bsky.feed.getTimeline', {}, { signal }))
+  server.on(QUERY, refusal(400, 'invalid_request'))
+  await assert.rejects(client.xrpc.query('app.bsky.feed.getTimeline', {}, { signal }))
+  assert.deepEqual(getEventListeners(signal, 'abort'), [])
 })
