@@ -5,7 +5,7 @@ use std::time::Duration;
 use bowerbird_core::CredentialRecord;
 use bowerbird_core::ports::AccessProbe;
 
-use super::run::{Run, Step, duration_millis};
+use super::run::{Intent, Run, Step, duration_millis};
 use crate::grants::OpenedGrant;
 
 /// Before a token is sent once more after an unknown outcome, whoever sent it first gets a last chance to store its
@@ -15,6 +15,8 @@ const LATE_HOLDER_GRACE: Duration = Duration::from_secs(2);
 /// So many seconds more, with a look at the row after each, when the server says that the token was spent: then there is
 /// a successor, and somebody may have it. The fence allows 45 s after the intent.
 const SPENT_TOKEN_LOOKS: usize = 28;
+/// A look at the row that takes longer says how it was and not how it is.
+const LOOK_TAKES: Duration = Duration::from_secs(1);
 /// Asking with the old access token may take this long.
 const PROBE_TAKES: Duration = Duration::from_secs(10);
 
@@ -32,6 +34,20 @@ impl Run<'_> {
         }
         // The late holder may have died meanwhile, and its spill is ours to read only since then.
         self.look_for_the_answer().await
+    }
+
+    /// Looks at the row as late as can be before a token is sent once more. This process may have been stopped since it
+    /// looked last, and the late holder not: so a look counts only if it took no time, and is tried for as long as the lease allows.
+    pub(super) async fn look_right_before(&self, intent: &Intent) -> Step<()> {
+        while self.lease_suffices(intent) {
+            let begun = self.monotonic();
+            self.read().await?;
+            if self.monotonic().saturating_sub(begun) < LOOK_TAKES {
+                break;
+            }
+            self.look_for_the_answer().await?;
+        }
+        Ok(())
     }
 
     /// Looks into the spill of processes that died, and at the row.

@@ -83,7 +83,7 @@ pub(super) struct Run<'a> {
 }
 
 /// What the intent stands on.
-struct Intent {
+pub(super) struct Intent {
     at: Timestamp,
     /// Monotonic time before the intent was written: the lease cannot have begun earlier.
     begun: Duration,
@@ -120,6 +120,9 @@ impl Run<'_> {
 
         let mut attempt = 1;
         loop {
+            if intent.recovering {
+                self.look_right_before(&intent).await?;
+            }
             // Asked again before every send: what is sent now is answered within a minute, and whoever stops this process
             // waits a little longer than that. What was begun later would be cut off.
             if let Err(stopped) = self.may_send() {
@@ -288,7 +291,7 @@ impl Run<'_> {
     }
 
     /// Step 2: by the monotonic clock, since the wall clock may have been moved.
-    fn lease_suffices(&self, intent: &Intent) -> bool {
+    pub(super) fn lease_suffices(&self, intent: &Intent) -> bool {
         let elapsed = self.vault.0.clock.monotonic().saturating_sub(intent.begun);
         let lease = Duration::from_secs(LEASE_SECONDS.unsigned_abs());
         lease.saturating_sub(elapsed) >= Duration::from_secs(LEASE_RESERVE_SECONDS)
@@ -418,7 +421,7 @@ impl Run<'_> {
         self.sent.load(Ordering::Relaxed)
     }
 
-    fn monotonic(&self) -> Duration {
+    pub(super) fn monotonic(&self) -> Duration {
         self.vault.0.clock.monotonic()
     }
 

@@ -70,6 +70,8 @@ struct Minted {
     /// The folder in which it was written down.
     spilled: Option<usize>,
     stored: bool,
+    /// Requests with it that the issuer has not answered yet.
+    under_way: usize,
     /// When its access token ends, by the true clock.
     access_ends: Duration,
 }
@@ -81,8 +83,6 @@ struct Session {
     end: Option<End>,
     current: usize,
     minted: Vec<Minted>,
-    /// Requests that the issuer has not answered yet.
-    under_way: usize,
     quarantined: bool,
 }
 
@@ -120,15 +120,8 @@ impl Ledger {
     /// A login.
     pub(crate) fn open_session(&mut self, connection: ConnectionId, now: Duration) -> Place {
         let first = Minted { access_ends: now + self.life(), taken: true, stored: true, ..Minted::default() };
-        let session = Session {
-            connection,
-            alive: true,
-            end: None,
-            current: 0,
-            minted: vec![first],
-            under_way: 0,
-            quarantined: false,
-        };
+        let session =
+            Session { connection, alive: true, end: None, current: 0, minted: vec![first], quarantined: false };
         self.sessions.push(session);
         Place { session: self.sessions.len() - 1, number: 0 }
     }
@@ -164,11 +157,13 @@ impl Ledger {
         let single_use = self.plan.class == RefreshClass::SingleUse;
         let session = &mut self.sessions[place.session];
         let mut faults = Vec::new();
-        if session.under_way > 0 && single_use {
+        let minted = &mut session.minted[place.number];
+        if minted.under_way > 0 && single_use {
             faults.push("two sends of one token are under way at once");
         }
-        session.under_way += 1;
-        if session.minted.iter().skip(place.number + 1).any(|minted| minted.stored) {
+        minted.under_way += 1;
+        // One that may be shown again for a while does no harm then.
+        if single_use && session.minted.iter().skip(place.number + 1).any(|minted| minted.stored) {
             faults.push("a token was sent after its successor was stored");
         }
         if let Some(row) = row
@@ -192,7 +187,7 @@ impl Ledger {
 
     /// The request is with the issuer no more.
     pub(crate) fn ended(&mut self, place: Place) {
-        self.sessions[place.session].under_way -= 1;
+        self.sessions[place.session].minted[place.number].under_way -= 1;
     }
 
     /// What the issuer makes of a token; `blame` is what its first byte gave.

@@ -8,7 +8,9 @@ use bowerbird_core::memory::MemoryStores;
 use bowerbird_core::ports::{ChangeFeed, NewAccount, Stores};
 use bowerbird_core::testing::{FixedKeys, SeededEntropy};
 use bowerbird_core::{AccountId, Connection, ConnectionId, CredentialState, Did, Platform, Secret, SecretBytes};
-use bowerbird_vault::{CheckoutError, NewGrant, Suspension, UsableCredential, Vault, VaultConfig, VaultSurroundings};
+use bowerbird_vault::{
+    CheckoutError, NewGrant, OpenedGrant, Suspension, UsableCredential, Vault, VaultConfig, VaultSurroundings,
+};
 use parking_lot::Mutex;
 
 use super::disk::Spill;
@@ -21,6 +23,8 @@ use super::store::{Credentials, short};
 use super::surroundings::{Clocks, Diary, Feed};
 use super::world::World;
 
+/// No refresh is under way for longer.
+const REFRESH_SECONDS: u32 = 130;
 /// After the faults, a row has so many rounds of about five minutes to become right. The longest pauses are an hour
 /// (what an issuer asks for), and an hour more where clocks disagree by that.
 const SETTLING_ROUNDS: u32 = 60;
@@ -363,7 +367,16 @@ impl Game {
     async fn use_everything(&self) {
         let vault = self.slots.lock()[0].vault.clone();
         for (_, connection) in &self.connections {
-            let opened = vault.open(*connection).await;
+            let mut opened = vault.open(*connection).await;
+            // The refresh that the check before this one may have begun.
+            for _ in 0..REFRESH_SECONDS {
+                let under_way = |grant: &OpenedGrant| matches!(grant.state, CredentialState::Refreshing { .. });
+                if !opened.as_ref().is_ok_and(|opened| opened.as_ref().is_some_and(under_way)) {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                opened = vault.open(*connection).await;
+            }
             let Ok(opened) = opened else {
                 self.world.ledger.lock().fault(format!("a grant does not open: {opened:?}"));
                 continue;
