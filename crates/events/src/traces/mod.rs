@@ -28,7 +28,7 @@ pub use exporter::{SpanCounts, SpanExporter};
 pub use layer::SpanLayer;
 pub use sampler::{Sampler, SamplerError};
 
-/// Spans that wait to be sent, about 2 MB. More are dropped, and counted.
+/// Spans that wait to be sent, less than 10 MB. More are dropped, and counted.
 const QUEUE: usize = 4_096;
 
 /// Where spans go, and which.
