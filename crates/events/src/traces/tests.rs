@@ -212,7 +212,7 @@ async fn a_trace_is_kept_whole_or_not_at_all_and_a_trusted_caller_may_decide() {
 async fn a_dead_collector_costs_spans_and_nothing_else() {
     let mut maker = Maker::start(Collector::that(&[Does::Silence]), "always_on");
     drop(make("first"));
-    tokio::time::sleep(Duration::from_secs(60)).await;
+    tokio::time::sleep(Duration::from_mins(1)).await;
     assert_eq!(maker.collector.requests(), 1, "it does not answer");
     for _ in 0..QUEUE + 100 {
         drop(make("more"));
@@ -237,14 +237,14 @@ async fn a_batch_is_sent_again_when_that_may_help_and_not_for_ever() {
     tokio::time::sleep(Duration::from_secs(45)).await;
     assert_eq!((maker.collector.requests(), maker.counted()), (4, [1, 0, 0]));
     drop(make("refused"));
-    tokio::time::sleep(Duration::from_secs(60)).await;
+    tokio::time::sleep(Duration::from_mins(1)).await;
     assert_eq!((maker.collector.requests(), maker.counted()), (5, [1, 0, 1]), "500 is no reason to repeat");
     maker.collector.script.lock().extend([unavailable; 4]);
     drop(make("given up"));
-    tokio::time::sleep(Duration::from_secs(60)).await;
+    tokio::time::sleep(Duration::from_mins(1)).await;
     assert_eq!((maker.collector.requests(), maker.counted()), (9, [1, 0, 2]));
     drop(make("later"));
-    tokio::time::sleep(Duration::from_secs(60)).await;
+    tokio::time::sleep(Duration::from_mins(1)).await;
     assert_eq!((maker.collector.requests(), maker.counted()), (10, [2, 0, 2]), "it is alive again");
     maker.stop().await;
 }
