@@ -1,6 +1,6 @@
 //! Moving from `@tijs/atproto-oauth-hono`: a sign-in of a real PDS, in a file and with seals like its own, goes on here.
 
-#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, reason = "tests")]
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -99,6 +99,55 @@ fn reason(answer: &Value, did: &str) -> Value {
     sessions.iter().find(|session| session["did"] == did).unwrap()["reason"].clone()
 }
 
+/// Another account, of which the file only has a broken sign-in.
+fn did(letter: &str) -> String {
+    format!("did:plc:{}", letter.repeat(24))
+}
+
+/// The old server's file: one good sign-in, and some that are not. Gives seals: of a browser, of a phone, under a secret that
+/// is not listed, and of an account that is not taken over.
+fn left_behind(file: &Path, account: &str, tokens: &OpenedGrant) -> Vec<String> {
+    let key = tokens.dpop_key.as_ref().unwrap();
+    let (mut private, public) = (
+        serde_json::from_str::<Value>(key.private_jwk().expose()).unwrap(),
+        serde_json::to_value(key.public_jwk()).unwrap(),
+    );
+    private["key_ops"] = json!(["sign"]);
+    private["ext"] = true.into();
+    let stored = json!({
+        "did": account, "handle": "alice.test", "pdsUrl": tokens.audience,
+        "accessToken": tokens.access_token.expose(), "refreshToken": tokens.refresh_token.as_ref().unwrap().expose(),
+        "dpopPrivateKeyJWK": private, "dpopPublicKeyJWK": public, "tokenExpiresAt": 1,
+    });
+    let jwt = |claims: Value| format!("e30.{}.sig", URL_SAFE_NO_PAD.encode(claims.to_string()));
+    let with = |name: &str, value: Value| {
+        let mut changed = stored.clone();
+        changed.as_object_mut().unwrap().remove("did");
+        changed[name] = value;
+        changed
+    };
+    let other_client = jwt(json!({"client_id": "https://old.test/client-metadata.json"}));
+    let row = |did: &str, value: Value| json!({"key": format!("session:{did}"), "value": value});
+    old_server(&json!({
+        "file": file, "table": "iron_session_storage",
+        "rows": [
+            row(account, stored.clone()),
+            row(&did("b"), with("accessToken", other_client.into())),
+            row(&did("c"), "not json".into()),
+            row(&did("d"), with("refreshToken", "x".repeat(200_000).into())),
+            row(&did("e"), with("refreshToken", "".into())),
+            json!({"key": format!("session:{}", did("f")), "value": with("handle", "f.test".into()), "expiresAt": 1}),
+            json!({"key": "pkce:{\"handle\":\"x.test\"}", "value": {"codeVerifier": "v"}, "expiresAt": 1}),
+        ],
+        "seals": [
+            {"data": {"did": account, "createdAt": 1_700_000_000_000_i64, "lastAccessed": 1_700_000_000_000_i64}, "password": OLD_SECRET},
+            {"data": {"did": account}, "password": OLD_SECRET},
+            {"data": {"did": account}, "password": OTHER_SECRET},
+            {"data": {"did": did("b")}, "password": OLD_SECRET},
+        ],
+    }))
+}
+
 #[tokio::test]
 async fn real_import_keeps_people_signed_in() {
     if !RealNetwork::available() {
@@ -119,48 +168,9 @@ async fn real_import_keeps_people_signed_in() {
     std::fs::remove_dir_all(server.data_dir()).unwrap();
     std::fs::create_dir(server.data_dir()).unwrap();
 
-    let key = tokens.dpop_key.as_ref().unwrap();
-    let (mut private, public) = (
-        serde_json::from_str::<Value>(key.private_jwk().expose()).unwrap(),
-        serde_json::to_value(key.public_jwk()).unwrap(),
-    );
-    private["key_ops"] = json!(["sign"]);
-    private["ext"] = true.into();
-    let stored = json!({
-        "did": alice.did, "handle": "alice.test", "pdsUrl": tokens.audience,
-        "accessToken": tokens.access_token.expose(), "refreshToken": tokens.refresh_token.as_ref().unwrap().expose(),
-        "dpopPrivateKeyJWK": private, "dpopPublicKeyJWK": public, "tokenExpiresAt": 1,
-    });
-    let jwt = |claims: Value| format!("e30.{}.sig", URL_SAFE_NO_PAD.encode(claims.to_string()));
-    let with = |name: &str, value: Value| {
-        let mut changed = stored.clone();
-        changed.as_object_mut().unwrap().remove("did");
-        changed[name] = value;
-        changed
-    };
-    let other_client = jwt(json!({"client_id": "https://old.test/client-metadata.json"}));
-    let did = |letter: &str| format!("did:plc:{}", letter.repeat(24));
-    let row = |did: &str, value: Value| json!({"key": format!("session:{did}"), "value": value});
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("old.db");
-    let seals = old_server(&json!({
-        "file": file, "table": "iron_session_storage",
-        "rows": [
-            row(&alice.did, stored.clone()),
-            row(&did("b"), with("accessToken", other_client.into())),
-            row(&did("c"), "not json".into()),
-            row(&did("d"), with("refreshToken", "x".repeat(200_000).into())),
-            row(&did("e"), with("refreshToken", "".into())),
-            json!({"key": format!("session:{}", did("f")), "value": with("handle", "f.test".into()), "expiresAt": 1}),
-            json!({"key": "pkce:{\"handle\":\"x.test\"}", "value": {"codeVerifier": "v"}, "expiresAt": 1}),
-        ],
-        "seals": [
-            {"data": {"did": alice.did, "createdAt": 1_700_000_000_000_i64, "lastAccessed": 1_700_000_000_000_i64}, "password": OLD_SECRET},
-            {"data": {"did": alice.did}, "password": OLD_SECRET},
-            {"data": {"did": alice.did}, "password": OTHER_SECRET},
-            {"data": {"did": did("b")}, "password": OLD_SECRET},
-        ],
-    }));
+    let seals = left_behind(&file, &alice.did, &tokens);
     let [web, phone, wrong, never] = <[String; 4]>::try_from(seals).unwrap();
     let bytes = std::fs::read(&file).unwrap();
     let path = file.to_str().unwrap();
@@ -207,7 +217,7 @@ async fn real_import_keeps_people_signed_in() {
         assert_eq!(session(("cookie", &format!("sid={seal}"))).await.status, 401);
     }
 
-    // The access token counts as over: the first call renews it, at the real PDS, once.
+    // What was taken over can be renewed: at the real PDS, once, by its own command.
     network.clear_log().await;
     let refreshed = answer(&server.command(&["tokens", "refresh", "--account", "alice.test", "--json"]));
     assert!(refreshed.to_string().contains("alice.test") || refreshed.to_string().contains(&alice.did), "{refreshed}");
@@ -219,7 +229,7 @@ async fn real_import_keeps_people_signed_in() {
     // Encrypted at once: neither token nor key is anywhere in the data folder, the log or the report.
     let mut secrets = vec![tokens.access_token.expose().to_owned(), OLD_SECRET.to_owned(), phone.clone()];
     secrets.extend(tokens.refresh_token.iter().map(|token| token.expose().to_owned()));
-    secrets.push(private["d"].as_str().unwrap().to_owned());
+    secrets.push(URL_SAFE_NO_PAD.encode(tokens.dpop_key.as_ref().unwrap().scalar().expose()));
     Sweep::new(secrets)
         .folder(&server.data_dir())
         .bytes("log", &server.stderr().bytes())

@@ -14,6 +14,8 @@ use bowerbird_testkit::server::{BowerbirdProcess, ServerOptions};
 use serde_json::Value;
 
 const PASSWORD: &str = "the person's own password";
+/// Commands that need the key.
+const COMMANDS: [&[&str]; 3] = [&["serve", "--listen", "127.0.0.1:0"], &["keys", "rotate"], &["accounts", "list"]];
 /// Keys have 32 bytes; base64url writes them in so many letters.
 const KEY_LETTERS: usize = 43;
 
@@ -35,7 +37,7 @@ impl Drop for Desktop {
 
 impl Desktop {
     /// Only with the two programs installed; on CI their absence is a failure.
-    #[expect(clippy::disallowed_methods, reason = "a missing keyring is a failure on CI only")]
+    #[expect(clippy::disallowed_methods, clippy::print_stderr, reason = "a missing keyring is a failure on CI only")]
     fn start() -> Option<Self> {
         let there = |program| Command::new(program).arg("--version").output().is_ok_and(|ended| ended.status.success());
         if !there("dbus-daemon") || !there("gnome-keyring-daemon") {
@@ -240,7 +242,6 @@ fn real_keyring_that_is_closed_gone_or_empty_stops_the_start_and_nothing_is_writ
         }
         assert!(desktop.data() == before, "{arguments:?} wrote something");
     };
-    const COMMANDS: [&[&str]; 3] = [&["serve", "--listen", "127.0.0.1:0"], &["keys", "rotate"], &["accounts", "list"]];
     for arguments in COMMANDS {
         refused(&desktop, arguments, &["no entry `bowerbird`", "bowerbird keys to-keyring bowerbird"]);
     }

@@ -1,4 +1,4 @@
-//! The keyring of the operating system: the Secret Service on Linux (GNOME Keyring, KWallet, KeePassXC), the keychain on
+//! The keyring of the operating system: the Secret Service on Linux (GNOME Keyring, `KWallet`, `KeePassXC`), the keychain on
 //! macOS, the credential manager on Windows. Tests run the first of the three; the others are written against the same trait
 //! of `keyring-core`, and nobody has run them yet.
 //!

@@ -236,8 +236,8 @@ mod tests {
 
     #[test]
     fn a_secret_that_everybody_can_read_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
         const BOTH: &str = "a-secret-that-is-shared-by-all-0123456789,default-secret-for-development-only";
+        let folder = tempfile::tempdir().unwrap();
         let (values, settings) = sources(&[("BOWERBIRD_COOKIE_SECRET", BOTH)], folder.path());
         assert!(cookie_secrets(&values, &settings, &SeededEntropy::new(1)).is_err());
     }
