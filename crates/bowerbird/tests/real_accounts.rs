@@ -279,11 +279,11 @@ async fn real_devices_refresh_at_once_and_leave_at_once() {
     assert_eq!(network.grants(&alice.did).await.len(), 1);
 
     // The last two leave at the same moment, one of them with a call under way.
-    let nothing = json!({});
+    let (nothing, all) = (json!({}), json!({"which": "all"}));
     let (call, one, two) = tokio::join!(
         apps[1].get(GET_SESSION),
         laptop.post("/api/auth/logout", &nothing),
-        tablet.post("/api/devices/sign-out", &json!({"which": "all"})),
+        tablet.post("/api/devices/sign-out", &all),
     );
     assert!(matches!(call.status, 200 | 401), "{} {}", call.status, call.text());
     assert!(one.status == 200 && matches!(two.status, 200 | 401), "{} {}", one.status, two.status);

@@ -115,7 +115,7 @@ impl RealNetwork {
         let session = self.client.send(request).await.expect_status(200).json();
         let request = TestRequest::post_json(&xrpc("identity.updateHandle"), &json!({"handle": handle}));
         let bearer = format!("Bearer {}", session["accessJwt"].as_str().expect("an access token"));
-        let _changed = self.client.send(request.header("authorization", &bearer)).await.expect_status(200);
+        let _updated = self.client.send(request.header("authorization", &bearer)).await.expect_status(200);
         RealAccount { handle: handle.to_owned(), ..account.clone() }
     }
 
