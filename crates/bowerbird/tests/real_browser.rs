@@ -45,28 +45,7 @@ async fn real_browser_goes_through_every_page() {
     let pictures = pictures_folder();
     let seen = network.drive_pages(&server.base_url(), &pictures, [&alice, &bob]).await;
 
-    // Chromium has nothing to complain about, loads nothing from elsewhere, and no page is wider than a phone.
-    for name in ["complaints", "foreign", "overflows"] {
-        assert_eq!(seen[name], json!([]), "{name}");
-    }
-    for page in PAGES {
-        for form in ["wide-light", "wide-dark", "phone-light", "phone-dark"] {
-            let picture = pictures.join(format!("{page}-{form}.png"));
-            assert!(std::fs::metadata(&picture).unwrap().len() > 3000, "{}", picture.display());
-        }
-    }
-    for (name, step) in seen["steps"].as_object().unwrap() {
-        assert_eq!(
-            (&step["scripts"], &step["styled"], &step["readableCookies"]),
-            (&0.into(), &1.into(), &"".into()),
-            "{name}"
-        );
-        let loaded = step["pictures"].as_array().unwrap();
-        assert!(loaded.iter().all(|loaded| loaded == true), "a picture of {name} does not load");
-        let known = |cookie: &Value| ["sid", "bb-login", "login"].contains(&cookie["name"].as_str().unwrap());
-        let cookies = step["cookies"].as_array().unwrap();
-        assert!(cookies.iter().all(|cookie| cookie["httpOnly"] == true && known(cookie)), "{name}: {cookies:?}");
-    }
+    check_what_chromium_saw(&seen, &pictures);
 
     // What a person reads.
     let step = |name: &str| seen["steps"][name].clone();
@@ -142,6 +121,31 @@ async fn real_browser_goes_through_every_page() {
     assert_eq!(exchanges.iter().filter(|status| **status == 200).count(), 5, "{exchanges:?}");
     network.await_grants(&bob.did, 0).await;
     assert!(!server.stderr().text().contains("panicked"), "{}", server.stderr().text());
+}
+
+/// Nothing to complain about, nothing from elsewhere, no page wider than a phone, no script, and no cookie that a script reads.
+fn check_what_chromium_saw(seen: &Value, pictures: &Path) {
+    for name in ["complaints", "foreign", "overflows"] {
+        assert_eq!(seen[name], json!([]), "{name}");
+    }
+    for page in PAGES {
+        for form in ["wide-light", "wide-dark", "phone-light", "phone-dark"] {
+            let picture = pictures.join(format!("{page}-{form}.png"));
+            assert!(std::fs::metadata(&picture).unwrap().len() > 3000, "{}", picture.display());
+        }
+    }
+    for (name, step) in seen["steps"].as_object().unwrap() {
+        assert_eq!(
+            (&step["scripts"], &step["styled"], &step["readableCookies"]),
+            (&0.into(), &1.into(), &"".into()),
+            "{name}"
+        );
+        let loaded = step["pictures"].as_array().unwrap();
+        assert!(loaded.iter().all(|loaded| loaded == true), "a picture of {name} does not load");
+        let known = |cookie: &Value| ["sid", "bb-login", "login"].contains(&cookie["name"].as_str().unwrap());
+        let cookies = step["cookies"].as_array().unwrap();
+        assert!(cookies.iter().all(|cookie| cookie["httpOnly"] == true && known(cookie)), "{name}: {cookies:?}");
+    }
 }
 
 /// Gives an account a name and a picture, through the server: a blob and a record.

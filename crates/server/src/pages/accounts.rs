@@ -20,7 +20,7 @@ pub(crate) struct AccountsPage<'a> {
 
 #[derive(Template)]
 #[template(path = "accounts.html")]
-struct Accounts<'a> {
+struct Switcher<'a> {
     frame: Frame<'a>,
     here: &'static str,
     active: &'a ShownAccount,
@@ -81,7 +81,7 @@ impl ShownAccount {
 pub(crate) fn accounts_page(site: &Site, content: &AccountsPage<'_>) -> Option<Response> {
     let accounts: Vec<ShownAccount> = content.accounts.iter().map(ShownAccount::of).collect();
     let active = accounts.iter().find(|account| account.active)?;
-    let shown = Accounts {
+    let shown = Switcher {
         frame: Frame::of(site),
         here: "accounts",
         active,

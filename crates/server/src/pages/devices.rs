@@ -19,7 +19,7 @@ pub(crate) struct DevicesPage<'a> {
 
 #[derive(Template)]
 #[template(path = "devices.html")]
-struct Devices<'a> {
+struct Listing<'a> {
     frame: Frame<'a>,
     here: &'static str,
     devices: Vec<ShownDevice>,
@@ -57,7 +57,7 @@ impl ShownDevice {
 /// The page.
 pub(crate) fn devices_page(site: &Site, content: &DevicesPage<'_>) -> Response {
     let DeviceList { devices, total } = content.list;
-    let shown = Devices {
+    let shown = Listing {
         frame: Frame::of(site),
         here: "devices",
         devices: devices.iter().map(|device| ShownDevice::of(device, content.now)).collect(),
