@@ -241,8 +241,7 @@ async fn row_73_nobody_reaches_an_account_or_a_device_of_somebody_else() {
         let app = house.app_of(&tenants[asking].visitor);
         for case in CASES.iter().filter(|case| case.2 == AboutOneself) {
             let answer = app.send(request(&app, *case, "")).await;
-            let text = answer.text()
-                + &format!("{:?}", answer.headers);
+            let text = answer.text() + &format!("{:?}", answer.headers);
             for other in tenants.iter().filter(|other| other.account.did != tenants[asking].account.did) {
                 let told = other.marks.iter().find(|mark| text.contains(mark.as_str()));
                 assert_eq!(told, None, "{case:?} as {}: {text}", tenants[asking].account.handle);
