@@ -65,19 +65,16 @@ impl MobileConfig {
         if wants_code {
             return Ok(app(address, HandoffForm::Code { challenge: Some(challenge) }));
         }
-        if address.is_link() {
-            // A link that no app takes is opened as a web page: the session would be in that server's log.
-            return Err(ApiError::bad_request(
-                "challenge_invalid",
-                "An https app link is given a code, never the session",
-            )
-            .with_hint("Send code_challenge_method=S256 with the challenge, and exchange the code"));
+        session(address)
+    }
+
+    /// The end of a sign-in that was begun by a link or a form. Apps of the older contract may send no challenge here.
+    pub(crate) fn by_link(&self, start: AppStart<'_>) -> Result<AppReturn, ApiError> {
+        let asks_for_code = start.code_challenge.is_some() || start.code_challenge_method.is_some();
+        if asks_for_code || self.handoff == HandoffMode::Code {
+            return self.by_mobile_start(start);
         }
-        tracing::warn!(
-            address = address.as_str(),
-            "an app starts by the older contract, which puts its session into an address; let it send code_challenge_method=S256"
-        );
-        Ok(app(address, HandoffForm::Session))
+        session(self.address(start.redirect_uri)?)
     }
 
     /// The end of a sign-in that was begun by the newer route: always a code.
@@ -104,6 +101,20 @@ impl MobileConfig {
                 .with_hint("The operator lists the addresses of apps in BOWERBIRD_MOBILE_SCHEME")
         })
     }
+}
+
+/// The session itself, which is not for an address on the web.
+fn session(address: &AppAddress) -> Result<AppReturn, ApiError> {
+    if address.is_link() {
+        // A link that no app takes is opened as a web page: the session would be in that server's log.
+        return Err(ApiError::bad_request("challenge_invalid", "An https app link is given a code, never the session")
+            .with_hint("Send code_challenge_method=S256 with the challenge, and exchange the code"));
+    }
+    tracing::warn!(
+        address = address.as_str(),
+        "an app starts by the older contract, which puts its session into an address; let it send code_challenge_method=S256"
+    );
+    Ok(app(address, HandoffForm::Session))
 }
 
 fn app(address: &AppAddress, form: HandoffForm) -> AppReturn {

@@ -8,8 +8,8 @@ use crate::overview::{AccountStatus, AuthType, ListedAccount};
 use crate::routes::{
     account_activate, account_add, account_app_password, account_avatar, account_list, account_remove, account_show,
     assets, auth_start, auth_tokens, client_metadata, device_end, device_list, devices_page, docs, events, forms,
-    health, home, jwks, login, login_repair, logout, mobile_start, oauth_callback, openapi_json, ready,
-    security_events, security_page, session, tokens_health, validate_session, xrpc,
+    health, home, jwks, login, login_repair, logout, mobile_auth, mobile_refresh, mobile_start, oauth_callback,
+    openapi_json, ready, security_events, security_page, session, tokens_health, validate_session, well_known, xrpc,
 };
 
 #[derive(OpenApi)]
@@ -27,18 +27,19 @@ use crate::routes::{
         (name = "Operators", description = "Health and documents"),
     ),
     paths(
-        home::get, login::get, login::post, login_repair::get,
+        home::get, login::get, login::post, login_repair::get, mobile_auth::get,
         forms::add::post, forms::app_password::post, forms::switch::post, forms::remove::post, forms::sign_out::post,
         devices_page::get, forms::devices::one, forms::devices::others, forms::devices::all, security_page::get,
         docs::get, assets::css, assets::favicon,
         session::get, validate_session::get, logout::post,
         auth_start::post, mobile_start::post, auth_tokens::post,
+        mobile_refresh::get, mobile_refresh::post,
         account_list::get, account_add::post, account_app_password::post,
         account_show::get, account_activate::post, account_remove::delete, account_avatar::get,
         device_list::get, device_end::post, device_end::delete, security_events::get,
         tokens_health::get, events::get,
         xrpc::get, xrpc::post,
-        oauth_callback::get, client_metadata::get, jwks::get,
+        oauth_callback::get, client_metadata::get, jwks::get, well_known::android, well_known::apple,
         health::get, ready::get, openapi_json::get,
     ),
     components(schemas(ErrorBody, ListedAccount, AccountStatus, AuthType)),

@@ -188,6 +188,7 @@ macro_rules! piece {
 piece! {
     site: Site,
     clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
     seals: Seals,
     devices: DeviceSessions,
     accounts: Accounts,

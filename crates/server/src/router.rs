@@ -12,8 +12,8 @@ use crate::route_names::RouteNames;
 use crate::routes::{
     account_activate, account_add, account_app_password, account_avatar, account_list, account_remove, account_show,
     assets, auth_start, auth_tokens, client_metadata, device_end, device_list, devices_page, docs, events, fallback,
-    forms, health, home, jwks, login, login_repair, logout, mobile_start, oauth_callback, openapi_json, ready,
-    security_events, security_page, session, tokens_health, validate_session, xrpc,
+    forms, health, home, jwks, login, login_repair, logout, mobile_auth, mobile_refresh, mobile_start, oauth_callback,
+    openapi_json, ready, security_events, security_page, session, tokens_health, validate_session, well_known, xrpc,
 };
 
 /// Builds the router. Serve it with [`crate::serve`], or with anything that provides
@@ -44,6 +44,7 @@ fn table() -> Table {
         .visit("/login", login::get)
         .post("/login", login::post)
         .visit("/login/repair/{account_id}", login_repair::get)
+        .get("/mobile-auth", mobile_auth::get)
         .post("/accounts/add", forms::add::post)
         .post("/accounts/app-password", forms::app_password::post)
         .post("/accounts/switch", forms::switch::post)
@@ -65,6 +66,8 @@ fn table() -> Table {
         .post("/api/auth/mobile-start", mobile_start::post)
         .post("/api/auth/tokens", auth_tokens::post)
         .alias("/api/auth/mobile-token", MethodFilter::POST, auth_tokens::post)
+        .visit("/mobile/refresh-token", mobile_refresh::get)
+        .post("/mobile/refresh-token", mobile_refresh::post)
         .get("/api/accounts", account_list::get)
         .post("/api/accounts", account_add::post)
         .post("/api/accounts/app-password", account_app_password::post)
@@ -86,6 +89,8 @@ fn table() -> Table {
         .get("/oauth-client-metadata.json", client_metadata::get)
         .alias("/client-metadata.json", MethodFilter::GET, client_metadata::get)
         .get("/oauth/jwks.json", jwks::get)
+        .get("/.well-known/assetlinks.json", well_known::android)
+        .get("/.well-known/apple-app-site-association", well_known::apple)
         // Operators
         .get("/health", health::get)
         .get("/ready", ready::get)

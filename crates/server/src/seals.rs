@@ -14,8 +14,9 @@ use crate::site::Site;
 /// How many opened seals are kept at hand.
 const CACHED: u64 = 100_000;
 
-/// How long a seal for the next calls lasts, in seconds.
-const BRIEF_SECONDS: i64 = 3600;
+/// How long a seal for the next calls lasts, in milliseconds: an hour, and one more by which it is known. What a seal says
+/// is iron-session's to read and has no place for it.
+const BRIEF_MILLIS: i64 = 3_600_001;
 
 /// Opens and makes seals. Cheap to clone.
 #[derive(Clone)]
@@ -27,6 +28,14 @@ struct Shared {
     cache: SealCache,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
+}
+
+/// What a good seal says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Named {
+    pub(crate) device: DeviceSessionId,
+    /// Whether it was made for the next calls alone, and renews nothing.
+    pub(crate) is_brief: bool,
 }
 
 /// A seal that was just made.
@@ -43,11 +52,12 @@ impl Seals {
         Self(Arc::new(Shared { site, cache: SealCache::new(Arc::new(ring), CACHED), clock, entropy }))
     }
 
-    /// The device session that a seal names; None for anything that is not a good seal, whatever is wrong with it.
-    pub(crate) fn open(&self, text: &[u8]) -> Option<DeviceSessionId> {
+    /// What a seal names; None for anything that is not a good seal, whatever is wrong with it.
+    pub(crate) fn open(&self, text: &[u8]) -> Option<Named> {
         let text = std::str::from_utf8(text).ok()?;
         let opened = self.0.cache.open_cached(text, self.0.clock.now()).ok()?;
-        Some(opened.payload.sid.clone())
+        let life = opened.expires_at.map(|end| end.millis_since(opened.payload.last_accessed));
+        Some(Named { device: opened.payload.sid.clone(), is_brief: life == Some(BRIEF_MILLIS) })
     }
 
     /// Seals a device session anew, for its whole life from now.
@@ -59,7 +69,7 @@ impl Seals {
     /// Seals a device session for an hour, or for what is left of it.
     pub(crate) fn renew_briefly(&self, session: &DeviceSession, account: &Account) -> FreshSeal {
         let now = self.0.clock.now();
-        self.seal(session, account, now, self.end_of(account, now).min(now.plus_seconds(BRIEF_SECONDS)))
+        self.seal(session, account, now, self.end_of(account, now).min(now.plus_millis(BRIEF_MILLIS)))
     }
 
     fn seal(&self, session: &DeviceSession, account: &Account, now: Timestamp, expires_at: Timestamp) -> FreshSeal {

@@ -8,7 +8,8 @@ use http::header::{
 
 use crate::site::Site;
 
-const COOP: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
+/// Who may keep a hold of a window.
+pub(crate) const COOP: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 const CORP: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 const API_POLICY: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'; base-uri 'none'");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
@@ -30,7 +31,9 @@ pub(crate) fn apply(headers: &mut HeaderMap, site: &Site) {
         headers.insert(REFERRER_POLICY, NO_REFERRER);
     }
     headers.insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
-    headers.insert(COOP, SAME_ORIGIN);
+    if !headers.contains_key(COOP) {
+        headers.insert(COOP, SAME_ORIGIN);
+    }
     headers.insert(CORP, SAME_ORIGIN);
     if site.https {
         headers.insert(STRICT_TRANSPORT_SECURITY, ONE_YEAR);
@@ -43,9 +46,19 @@ pub(crate) fn apply(headers: &mut HeaderMap, site: &Site) {
 /// form ends at the account's own server, wherever that is. A development server may send people to plain http on
 /// loopback.
 pub(crate) fn page_policy(site: &Site) -> HeaderValue {
+    policy(site, "")
+}
+
+/// The same for a page with one script of ours, which calls nobody but us. By nonce, not by origin: what the proxy passes
+/// on comes from our origin too.
+pub(crate) fn script_policy(site: &Site, nonce: &str) -> HeaderValue {
+    policy(site, &format!("script-src 'nonce-{nonce}'; connect-src 'self'; "))
+}
+
+fn policy(site: &Site, scripts: &str) -> HeaderValue {
     let development = if site.loopback { " http://localhost:* http://127.0.0.1:*" } else { "" };
     let policy = format!(
-        "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self' https:{development}; \
+        "default-src 'none'; {scripts}style-src 'self'; img-src 'self' data:; form-action 'self' https:{development}; \
          frame-ancestors 'none'; base-uri 'none'"
     );
     HeaderValue::from_str(&policy).unwrap_or(API_POLICY)

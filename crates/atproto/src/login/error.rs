@@ -1,7 +1,7 @@
 //! Why a login did not begin, or did not end well. The sentences are for the person; causes go to the log.
 
 use bowerbird_core::ports::{BoxError, StoreError};
-use bowerbird_core::{AuthorizationRequest, LoginEnding};
+use bowerbird_core::{AuthorizationRequest, Did, LoginEnding};
 use bowerbird_oauth::{MetadataError, OriginError, ParError, TokenAnswerError, TokenErrorCode, TokenRequestError};
 use bowerbird_vault::{GrantError, LoginSealError};
 use http::StatusCode;
@@ -108,13 +108,20 @@ pub struct LoginUnderWay {
     pub return_to: String,
     /// Where its end was to go.
     pub ending: LoginEnding,
+    /// The account that it was for.
+    pub did: Option<Did>,
     /// The handle that it began with.
     pub handle: Option<String>,
 }
 
 impl LoginUnderWay {
     pub(super) fn of(request: &AuthorizationRequest) -> Self {
-        Self { return_to: request.return_to.clone(), ending: request.ending.clone(), handle: request.handle.clone() }
+        Self {
+            return_to: request.return_to.clone(),
+            ending: request.ending.clone(),
+            did: request.did.clone(),
+            handle: request.handle.clone(),
+        }
     }
 }
 
@@ -175,6 +182,8 @@ pub enum FinishLoginFault {
     /// The answer is for an account that another authorization server speaks for. The tokens were revoked.
     #[error("Auth server mismatch on re-verification: expected {expected}, got {found}")]
     IssuerMismatch {
+        /// The account of the answer.
+        did: Did,
         /// Who speaks for the account.
         expected: String,
         /// Who answered.

@@ -212,6 +212,7 @@ impl LoginParts {
             self.discovery.issuer_of_pds(&identity.pds, Freshness::Now).await.map_err(FinishLoginFault::Discovery)?;
         if issuer != server.issuer {
             return Err(FinishLoginFault::IssuerMismatch {
+                did,
                 expected: issuer.as_str().to_owned(),
                 found: server.issuer.as_str().to_owned(),
             });

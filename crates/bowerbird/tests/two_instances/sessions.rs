@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bowerbird_testkit::http_client::TestRequest;
 use serde_json::json;
 
 use crate::behind_one_name::{Installation, Must as _, alive_for, stopwatch};
@@ -28,6 +29,42 @@ async fn a_login_may_begin_at_one_instance_and_end_at_another() {
     let answer = house.sent_to(0, &visitor).finish_login(&callback).await;
     assert_eq!(answer.status, 400, "{}", answer.text());
     house.assert_sound();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_begins_at_one_instance_and_exchanges_at_another() {
+    let Some(house) = Installation::open().await else { return };
+    let alice = house.network.add_account("alice.test");
+    let post = async |instance: usize, path: &str, body: &serde_json::Value| {
+        let server = &house.instances[instance];
+        server.client().send(TestRequest::post_json(&server.url(path), body)).await
+    };
+    let begun = post(0, "/api/auth/start", &json!({"handle": "alice.test"})).await.expect_status(200).json();
+    let callback = house.instances[0].visitor().authorize(begun["authUrl"].as_str().unwrap()).await;
+    let end = house.instances[1].client().get(&house.instances[1].url(&path_of(&callback))).await.expect_status(302);
+    let code = end.location().split_once("?code=").unwrap().1.to_owned();
+    // Of many exchanges at both, one works.
+    let body = json!({"code": code});
+    let exchanges = (0..20).map(|number| post(number % 2, "/api/auth/tokens", &body));
+    let answers = futures_util::future::join_all(exchanges).await;
+    let worked: Vec<_> = answers.iter().filter(|answer| answer.status == 200).collect();
+    assert_eq!(worked.len(), 1);
+    let tokens = worked[0].json();
+    assert_eq!(tokens["did"], alice.did.as_str());
+    // Everybody who shows one refresh string gets one successor, wherever.
+    let body = json!({"refreshToken": tokens["refreshToken"]});
+    let renewals = (0..20).map(|number| post(number % 2, "/api/auth/tokens", &body));
+    let answers = futures_util::future::join_all(renewals).await;
+    let successors: Vec<_> =
+        answers.into_iter().map(|answer| answer.expect_status(200).json()["refreshToken"].clone()).collect();
+    assert!(successors.iter().all(|successor| *successor == successors[0]));
+    house.assert_sound();
+}
+
+/// Path and query: the instances share one address, and are reached by their own.
+fn path_of(url: &str) -> String {
+    let url = url::Url::parse(url).unwrap();
+    format!("{}?{}", url.path(), url.query().unwrap_or_default())
 }
 
 #[tokio::test(flavor = "multi_thread")]

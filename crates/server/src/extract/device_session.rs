@@ -16,7 +16,7 @@ use crate::csrf;
 use crate::device_sessions::{DeviceSessions, LiveDevice};
 use crate::error::{ApiError, ERROR_HEADER};
 use crate::parts::Parts;
-use crate::seals::Seals;
+use crate::seals::{Named, Seals};
 use crate::site::Site;
 
 /// How a client showed its seal.
@@ -42,6 +42,8 @@ impl Via {
 pub(crate) struct SignedIn {
     pub(crate) device: Arc<LiveDevice>,
     pub(crate) via: Via,
+    /// Whether its seal is one for the next calls alone: nothing is extended by it.
+    pub(crate) is_brief: bool,
 }
 
 /// A live device session, without any check against forgery: for safe methods, and for handlers that check by
@@ -99,7 +101,7 @@ async fn present(
 ) -> Result<SignedIn, CredentialFault> {
     let cookie = cookies::session_cookie(headers, site).map_err(CredentialFault::Duplicate)?;
     let invalid = |cookie| CredentialFault::Invalid { cookie, site: site.clone() };
-    let (id, via) = match (bearer(headers), cookie) {
+    let (named, via) = match (bearer(headers), cookie) {
         (Bearer::Missing, None) => return Err(CredentialFault::Missing),
         (Bearer::Missing, Some((name, seal))) => {
             (seals.open(seal).ok_or_else(|| invalid(Some(name)))?, Via::Cookie(name))
@@ -107,15 +109,16 @@ async fn present(
         (Bearer::Seal(seal), None) => (seals.open(seal).ok_or_else(|| invalid(None))?, Via::Bearer),
         (Bearer::Unusable, _) => return Err(invalid(None)),
         (Bearer::Seal(by_header), Some((_, by_cookie))) => {
-            let id = seals.open(by_header);
-            if by_header != by_cookie && id != seals.open(by_cookie) {
+            let named = seals.open(by_header);
+            let name = |named: &Option<Named>| named.as_ref().map(|named| named.device.clone());
+            if by_header != by_cookie && name(&named) != name(&seals.open(by_cookie)) {
                 return Err(CredentialFault::Ambiguous);
             }
-            (id.ok_or_else(|| invalid(None))?, Via::Bearer)
+            (named.ok_or_else(|| invalid(None))?, Via::Bearer)
         }
     };
-    match devices.find(&id).await {
-        Ok(Some(device)) => Ok(SignedIn { device, via }),
+    match devices.find(&named.device).await {
+        Ok(Some(device)) => Ok(SignedIn { device, via, is_brief: named.is_brief }),
         Ok(None) => Err(invalid(via.cookie())),
         Err(error) => Err(CredentialFault::Store(error)),
     }

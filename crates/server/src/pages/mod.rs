@@ -5,20 +5,27 @@ mod assets;
 mod continue_to_app;
 mod devices;
 mod docs;
+mod mobile_auth;
 mod moment;
+mod opener;
 mod security;
 mod text;
 
 use askama::Template;
 use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bowerbird_core::ports::Entropy;
 use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderValue, REFERRER_POLICY};
 
 pub(crate) use accounts::{AccountsPage, accounts_page};
-pub(crate) use assets::{CSS, FAVICON, css_path};
+pub(crate) use assets::{CSS, FAVICON, MOBILE_AUTH_JS, OPENER_JS, css_path, mobile_auth_js_path, opener_js_path};
 pub(crate) use continue_to_app::continue_page;
 pub(crate) use devices::{DevicesPage, devices_page};
 pub(crate) use docs::docs_page;
+pub(crate) use mobile_auth::{MobileAuthPage, mobile_auth_page};
 use moment::Moment;
+pub(crate) use opener::{OpenerResult, keep_opener, opener_page};
 pub(crate) use security::{SecurityPage, security_page};
 pub(crate) use text::visible;
 
@@ -156,6 +163,20 @@ pub(crate) fn page(site: &Site, template: &impl Template) -> Response {
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     dress(response.headers_mut(), site);
     response
+}
+
+/// A page with a script.
+fn scripted_page(site: &Site, template: &impl Template, nonce: &str) -> Response {
+    let mut response = page(site, template);
+    response.headers_mut().insert(CONTENT_SECURITY_POLICY, security_headers::script_policy(site, nonce));
+    response
+}
+
+/// What marks a script as ours, for one answer.
+fn nonce(entropy: &dyn Entropy) -> String {
+    let mut bytes = [0; 16];
+    entropy.fill(&mut bytes);
+    URL_SAFE_NO_PAD.encode(bytes)
 }
 
 /// The headers that a page has beyond those of every answer.

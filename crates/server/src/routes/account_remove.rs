@@ -33,7 +33,7 @@ pub(crate) async fn delete(
     signed_in: SignedIn,
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
-    let SignedIn { device, via } = signed_in;
+    let SignedIn { device, via, .. } = signed_in;
     let account = accounts.on_device(&device, &id).await?;
     if departures.remove(&device, &account).await? == Cas::Stale {
         return Err(ApiError::account_not_found());

@@ -1,4 +1,4 @@
-//! The style sheet, under a name that changes with its content, and the icon.
+//! The style sheet and the scripts, under names that change with their content, and the icon.
 
 use axum::response::{IntoResponse, Response};
 use http::Uri;
@@ -8,17 +8,22 @@ use super::cacheable;
 use crate::error::ApiError;
 use crate::pages;
 
-/// The style sheet of the pages
+const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
+
+/// The style sheet and the scripts of the pages
 #[utoipa::path(
     get, path = "/assets/{file}", tag = "Browsers", operation_id = "styleSheet",
     params(("file" = String, Path, description = "The name that the pages link")),
-    responses((status = 200, description = "CSS"), (status = 404, description = "An older or unknown name"))
+    responses((status = 200, description = "CSS, or JavaScript"), (status = 404, description = "An older or unknown name"))
 )]
 pub(crate) async fn css(uri: Uri) -> Result<Response, ApiError> {
-    if uri.path() != pages::css_path() {
-        return Err(ApiError::not_found());
-    }
-    let response = ([(CONTENT_TYPE, "text/css; charset=utf-8")], pages::CSS).into_response();
+    let (content_type, content) = match uri.path() {
+        path if path == pages::css_path() => ("text/css; charset=utf-8", pages::CSS),
+        path if path == pages::mobile_auth_js_path() => (JAVASCRIPT, pages::MOBILE_AUTH_JS),
+        path if path == pages::opener_js_path() => (JAVASCRIPT, pages::OPENER_JS),
+        _ => return Err(ApiError::not_found()),
+    };
+    let response = ([(CONTENT_TYPE, content_type)], content).into_response();
     Ok(cacheable(response, "public, max-age=31536000, immutable"))
 }
 

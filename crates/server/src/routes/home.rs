@@ -33,7 +33,7 @@ pub(crate) async fn get(
     headers: HeaderMap,
     presented: Result<Presented, CredentialFault>,
 ) -> Result<Response, ApiError> {
-    let SignedIn { device, via } = match presented {
+    let SignedIn { device, via, is_brief } = match presented {
         Ok(Presented(signed_in)) => signed_in,
         Err(fault) if fault.is_signed_out() => return Ok(signed_out(&site, &headers, None)),
         Err(CredentialFault::Store(error)) => return Err(ApiError::from(error).negotiated("")),
@@ -52,7 +52,7 @@ pub(crate) async fn get(
             renews: fresh.expires_at.millis_since(clock.now()) >= (site.session_ttl - 60) * 1000,
         };
         let page = pages::accounts_page(&site, &content);
-        let cookie = via.cookie().and_then(|name| fresh.cookie(&site, name));
+        let cookie = via.cookie().filter(|_| !is_brief).and_then(|name| fresh.cookie(&site, name));
         Ok::<_, ApiError>(page.map(|page| match cookie {
             Some(cookie) => with_cookie(page, cookie),
             None => page,

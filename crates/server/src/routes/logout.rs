@@ -35,7 +35,7 @@ pub(crate) async fn post(
     headers: HeaderMap,
     presented: Result<Presented, CredentialFault>,
 ) -> Result<Response, ApiError> {
-    let SignedIn { device, via } = match presented {
+    let SignedIn { device, via, .. } = match presented {
         Ok(Presented(signed_in)) => signed_in,
         Err(fault) if fault.is_signed_out() => return Ok(signed_out(&headers, &site)),
         Err(CredentialFault::Store(error)) => {

@@ -24,6 +24,8 @@ pub(crate) mod jwks;
 pub(crate) mod login;
 pub(crate) mod login_repair;
 pub(crate) mod logout;
+pub(crate) mod mobile_auth;
+pub(crate) mod mobile_refresh;
 pub(crate) mod mobile_start;
 pub(crate) mod oauth_callback;
 pub(crate) mod openapi_json;
@@ -33,6 +35,7 @@ pub(crate) mod security_page;
 pub(crate) mod session;
 pub(crate) mod tokens_health;
 pub(crate) mod validate_session;
+pub(crate) mod well_known;
 pub(crate) mod xrpc;
 
 use axum::response::{IntoResponse, Response};

@@ -1,8 +1,12 @@
 //! `GET /oauth/callback`: a person comes back from their authorization server (rows, D-014).
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use axum::extract::State;
 use axum::response::Response;
-use bowerbird_atproto::{FinishLoginError, FinishLoginFault, FinishedLogin, Logins};
+use bowerbird_atproto::{FinishLoginError, FinishLoginFault, FinishedLogin, LoginUnderWay, Logins};
+use bowerbird_core::ports::Entropy;
 use bowerbird_core::{
     AppReturn, BrowserBinding, DeviceSession, DeviceSessionId, HandoffForm, LoginEnding, LoginPurpose, Secret,
 };
@@ -17,11 +21,14 @@ use crate::device_name::device_name;
 use crate::error::{ApiError, Wish};
 use crate::extract::{CredentialFault, Presented};
 use crate::handoffs::{Handoffs, Left};
-use crate::pages;
+use crate::pages::{self, OpenerResult};
 use crate::return_to::return_to;
 use crate::seals::Seals;
 use crate::sign_in;
 use crate::site::Site;
+
+/// How long a browser is not sent to another server a second time.
+const SENT_AGAIN: Duration = Duration::from_mins(10);
 
 /// How a plain text error begins, as the older contract has it (row A-007).
 pub(crate) const TEXT: &str = "Login failed: ";
@@ -37,8 +44,8 @@ pub(crate) const TEXT: &str = "Login failed: ";
         ("error_description" = Option<String>, Query, description = "The same in words"),
     ),
     responses(
-        (status = 200, description = "Signed in, for an app that began by itself: a page that names it, and a link to it"),
-        (status = 302, description = "To the app that began, with `code`, or with `error` and `error_description`"),
+        (status = 200, description = "For an app that began by itself: a page that names it, and a link to it. In a window: a page that tells the one that opened it"),
+        (status = 302, description = "To the app that began, with `code`, or with `error` and `error_description`; or once more to `/login`, when another server speaks for the account by now"),
         (status = 303, description = "Signed in; to where the login began, with a new session cookie"),
         (status = 400, description = "Refused: unknown or used state, another browser, another issuer, an error of the authorization server"),
         (status = 403, description = "The answer is about an account that its issuer does not speak for"),
@@ -51,6 +58,7 @@ pub(crate) async fn get(
     State(site): State<Site>,
     State(seals): State<Seals>,
     State(ending): State<Ending>,
+    State(entropy): State<Arc<dyn Entropy>>,
     presented: Result<Presented, CredentialFault>,
     uri: Uri,
     headers: HeaderMap,
@@ -70,10 +78,15 @@ pub(crate) async fn get(
         .await
         .map_err(|error| refused(ApiError::internal(error)))?;
     match ended {
-        Ok(Ended::Here { session, login }) => to_browser(&site, &seals, &headers, &session, &login),
+        Ok(Ended::Here { session, login }) => to_browser(&site, &seals, &headers, entropy.as_ref(), &session, &login),
         Ok(Ended::ForApp { link, login }) => Ok(to_app(&site, &headers, &link, &login)),
         Err(Unended::Here(error)) => Err(refused(error)),
         Err(Unended::ForApp(link)) => Ok(app_redirect(&link)),
+        Err(Unended::InWindow { origin, error }) => {
+            let result = OpenerResult::Failed { code: error.code, message: &error.message };
+            Ok(pages::opener_page(&site, entropy.as_ref(), &origin, &result))
+        }
+        Err(Unended::Again { handle }) => Ok(again(&handle)),
     }
 }
 
@@ -81,6 +94,7 @@ fn to_browser(
     site: &Site,
     seals: &Seals,
     headers: &HeaderMap,
+    entropy: &dyn Entropy,
     session: &DeviceSession,
     login: &FinishedLogin,
 ) -> Result<Response, ApiError> {
@@ -88,7 +102,13 @@ fn to_browser(
     let name = SessionCookieName::of(site);
     let seal = seals.renew(session, &login.account);
     let cookie = seal.cookie(site, name).ok_or_else(|| ApiError::internal("the seal is not a header value"))?;
-    let mut response = redirect(StatusCode::SEE_OTHER, &return_to(&site.base_url, Some(&login.return_to)));
+    let mut response = match &login.ending {
+        LoginEnding::Opener { origin } => {
+            let (did, handle) = (login.account.did.as_str(), login.account.handle.as_str());
+            pages::opener_page(site, entropy, origin, &OpenerResult::SignedIn { did, handle })
+        }
+        _ => redirect(StatusCode::SEE_OTHER, &return_to(&site.base_url, Some(&login.return_to))),
+    };
     if planted && name != SessionCookieName::Plain {
         // Else an older seal would come along with every later request.
         response = with_cookie(response, cookies::clear_session(site, SessionCookieName::Plain));
@@ -120,6 +140,8 @@ pub(crate) struct Ending {
     arrivals: Arrivals,
     handoffs: Handoffs,
     seals: Seals,
+    /// The browsers that were sent to another server than the first one, so that nobody goes round in circles.
+    sent_again: moka::sync::Cache<[u8; 32], ()>,
 }
 
 enum Ended {
@@ -137,11 +159,21 @@ enum Ended {
 enum Unended {
     Here(ApiError),
     ForApp(Secret),
+    /// In a window that another page opened.
+    InWindow {
+        origin: String,
+        error: ApiError,
+    },
+    /// The account's server has changed: once more, to the right one.
+    Again {
+        handle: String,
+    },
 }
 
 impl Ending {
     pub(crate) fn new(logins: Logins, arrivals: Arrivals, handoffs: Handoffs, seals: Seals) -> Self {
-        Self { logins, arrivals, handoffs, seals }
+        let sent_again = moka::sync::Cache::builder().max_capacity(10_000).time_to_live(SENT_AGAIN).build();
+        Self { logins, arrivals, handoffs, seals, sent_again }
     }
 
     async fn end(
@@ -151,7 +183,7 @@ impl Ending {
         present: Option<DeviceSessionId>,
         device_name: String,
     ) -> Result<Ended, Unended> {
-        let login = self.logins.finish(&query, browser).await.map_err(unended)?;
+        let login = self.logins.finish(&query, browser).await.map_err(|error| self.unended(error, browser))?;
         if let LoginEnding::App(app) = &login.ending {
             let link = self.hand_over(&login, app, device_name).await;
             let link = link.map_err(|error| {
@@ -166,6 +198,45 @@ impl Ending {
         let session = self.arrivals.put(&login.account, device.as_ref(), &device_name).await;
         let session = session.map_err(Unended::Here)?;
         Ok(Ended::Here { session, login })
+    }
+
+    /// An app is told at its address, the page behind a window in that; everybody else, and whoever began nothing that is
+    /// known, here.
+    fn unended(&self, error: FinishLoginError, browser: Option<BrowserBinding>) -> Unended {
+        let Some(login) = error.under_way().cloned() else { return Unended::Here(finish_error(error)) };
+        match &login.ending {
+            LoginEnding::App(app) => {
+                // The words of RFC 6749 where the account's server said them; ours have one.
+                let code = error.fault.code();
+                let told = match &error.fault {
+                    FinishLoginFault::Denied { .. } => code,
+                    _ => "authentication_failed",
+                };
+                failed_for_app(app, code, told, &error)
+            }
+            LoginEnding::Opener { origin } => Unended::InWindow { origin: origin.clone(), error: finish_error(error) },
+            LoginEnding::Browser => match self.other_server_of(&error.fault, &login, browser) {
+                Some(handle) => Unended::Again { handle },
+                None => Unended::Here(finish_error(error)),
+            },
+        }
+    }
+
+    /// The handle of an account that another server speaks for by now, unless this browser was sent there already (row
+    /// Only for the very account that the login was for: a server that answers for another one is at fault.
+    fn other_server_of(
+        &self,
+        fault: &FinishLoginFault,
+        login: &LoginUnderWay,
+        browser: Option<BrowserBinding>,
+    ) -> Option<String> {
+        let FinishLoginFault::IssuerMismatch { did, .. } = fault else { return None };
+        let (handle, browser) = (login.handle.as_ref()?, browser?);
+        let moved = login.did.as_ref() == Some(did) && self.sent_again.entry(browser.0).or_insert(()).is_fresh();
+        moved.then(|| {
+            tracing::info!(%did, "an account is at another server by now; its sign-in begins again");
+            handle.clone()
+        })
     }
 
     /// The session is the app's, not that of the browser that it borrowed.
@@ -202,20 +273,10 @@ fn app_link(app: &AppReturn, pairs: &[(&str, &str)]) -> Secret {
     Secret::new(format!("{}?{query}", app.address))
 }
 
-/// An app is told at its address; everybody else, and whoever began nothing that is known, here.
-fn unended(error: FinishLoginError) -> Unended {
-    let app = error.under_way().and_then(|login| match &login.ending {
-        LoginEnding::App(app) => Some(app.clone()),
-        _ => None,
-    });
-    let Some(app) = app else { return Unended::Here(finish_error(error)) };
-    // The words of RFC 6749 where the account's server said them; ours have one.
-    let code = error.fault.code();
-    let told = match &error.fault {
-        FinishLoginFault::Denied { .. } => code,
-        _ => "authentication_failed",
-    };
-    failed_for_app(&app, code, told, &error)
+/// To the beginning, with the same handle.
+fn again(handle: &str) -> Response {
+    let query = form_urlencoded::Serializer::new(String::new()).append_pair("handle", handle).finish();
+    redirect(StatusCode::FOUND, &format!("/login?{query}"))
 }
 
 fn failed_for_app(app: &AppReturn, code: &str, told: &str, error: &dyn std::error::Error) -> Unended {

@@ -98,10 +98,12 @@ pub(crate) async fn get(
     presented: Result<Presented, CredentialFault>,
 ) -> Result<Response, SessionFault> {
     let Presented(signed_in) = presented.map_err(SessionFault::Credential)?;
-    let SignedIn { device, via } = &signed_in;
+    let SignedIn { device, via, is_brief } = &signed_in;
+    // A seal for the next calls alone is good, and extends nothing.
+    let cookie = via.cookie().filter(|_| !is_brief);
     let account = accounts.active(device).await.map_err(SessionFault::Store)?.ok_or(SessionFault::NoAccount)?;
     let now = clock.monotonic();
-    if let Some(kept) = device.answer.lock().as_ref().filter(|kept| kept.fits(&account, via.cookie(), now)) {
+    if let Some(kept) = device.answer.lock().as_ref().filter(|kept| kept.fits(&account, cookie, now)) {
         return Ok(answer(kept));
     }
     let shown = tokens.access_token(&account).await;
@@ -122,8 +124,8 @@ pub(crate) async fn get(
         Ok(body) => Bytes::from(body),
         Err(error) => return Ok(ApiError::internal(error).into_response()),
     };
-    let set_cookie = via.cookie().and_then(|name| fresh.cookie(&site, name));
-    let made = RollingAnswer { account, cookie: via.cookie(), made_at: now, body, set_cookie };
+    let set_cookie = cookie.and_then(|name| fresh.cookie(&site, name));
+    let made = RollingAnswer { account, cookie, made_at: now, body, set_cookie };
     let response = answer(&made);
     if shown.is_none() {
         *device.answer.lock() = Some(Arc::new(made));

@@ -12,6 +12,7 @@ const TABLE: &[(&str, &str, u16, u16, Option<u16>)] = &[
     ("POST", "/login", 400, 400, None),
     // Works without a session, for a known account only.
     ("GET", "/login/repair/{account_id}", 404, 404, Some(404)),
+    ("GET", "/mobile-auth", 200, 200, None),
     ("POST", "/accounts/add", 401, 401, None),
     // Works without a session, from our own pages.
     ("POST", "/accounts/app-password", 400, 400, None),
@@ -35,6 +36,8 @@ const TABLE: &[(&str, &str, u16, u16, Option<u16>)] = &[
     ("POST", "/api/auth/start", 400, 400, None),
     ("POST", "/api/auth/mobile-start", 400, 400, None),
     ("POST", "/api/auth/tokens", 400, 400, None),
+    ("GET", "/mobile/refresh-token", 401, 401, None),
+    ("POST", "/mobile/refresh-token", 401, 401, None),
     ("GET", "/api/accounts", 401, 401, None),
     ("POST", "/api/accounts", 401, 401, None),
     // The same, with the header against forgery.
@@ -54,6 +57,9 @@ const TABLE: &[(&str, &str, u16, u16, Option<u16>)] = &[
     ("GET", "/oauth/callback", 400, 400, None),
     ("GET", "/oauth-client-metadata.json", 200, 200, None),
     ("GET", "/oauth/jwks.json", 200, 200, None),
+    // The operator of a test's house listed none.
+    ("GET", "/.well-known/assetlinks.json", 404, 404, None),
+    ("GET", "/.well-known/apple-app-site-association", 404, 404, None),
     ("GET", "/health", 200, 200, None),
     ("GET", "/ready", 200, 200, None),
     ("GET", "/openapi.json", 200, 200, None),

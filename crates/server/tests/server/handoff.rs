@@ -520,3 +520,81 @@ async fn a_cookie_of_a_browser_adds_nothing_to_a_session_by_itself() {
     assert_eq!(accounts["accounts"].as_array().unwrap().len(), 2);
     visitor.session().await.must_be(401);
 }
+
+#[tokio::test]
+async fn a_seal_is_renewed_by_get_and_post_by_cookie_and_bearer() {
+    let house = House::open().await;
+    let alice = house.network.add_account("alice.test");
+    let tokens = signed_in(&house, "alice.test").await;
+    let sid = tokens["sid"].as_str().unwrap();
+    house.network.clear_logs();
+    let send = async |method: &str, name: &str, value: &str| {
+        let request = TestRequest::new(method, &house.url("/mobile/refresh-token")).header(name, value);
+        house.client().send(request).await
+    };
+    let mut seals = std::collections::HashSet::from([sid.to_owned()]);
+    for method in ["GET", "POST"] {
+        let by_cookie = send(method, "cookie", &format!("sid={sid}")).await.expect_status(200);
+        let by_bearer = send(method, "authorization", &format!("Bearer {sid}")).await.expect_status(200);
+        assert_eq!(by_bearer.header("set-cookie"), None);
+        let set = by_cookie.header("set-cookie").unwrap();
+        assert!(set.starts_with(&format!("sid={}; Max-Age=604", by_cookie.json()["payload"]["sid"].as_str().unwrap())));
+        for answer in [by_cookie, by_bearer] {
+            let body = answer.json();
+            assert_eq!((&body["success"], &body["payload"]["did"]), (&json!(true), &json!(alice.did)));
+            assert_eq!(body["payload"].as_object().unwrap().len(), 2);
+            let fresh = body["payload"]["sid"].as_str().unwrap().to_owned();
+            app(&house, &json!(fresh)).get("/api/auth/session").await.must_be(200);
+            assert!(seals.insert(fresh), "each is a new one");
+        }
+    }
+    send("HEAD", "authorization", &format!("Bearer {sid}")).await.must_be(405);
+    assert_eq!(house.sent(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_cannot_be_renewed_is_said_with_an_honest_number() {
+    const MISSING: &str = r#"{"success":false,"error":"Missing Authorization header"}"#;
+    const INVALID: &str = r#"{"success":false,"error":"Token refresh failed","reason":"session_invalid"}"#;
+    let house = House::open().await;
+    house.network.add_account("alice.test");
+    let tokens = signed_in(&house, "alice.test").await;
+    let send = async |method: &str, header: Option<(&str, &str)>| {
+        let request = TestRequest::new(method, &house.url("/mobile/refresh-token"));
+        let request = header.into_iter().fold(request, |request, (name, value)| request.header(name, value));
+        let answer = house.client().send(request).await;
+        (answer.status, answer.text())
+    };
+    let sid = tokens["sid"].as_str().unwrap().to_owned();
+    let bearer = |text: &str| format!("Bearer {text}");
+    let brief = bearer(tokens["accessToken"].as_str().unwrap());
+    for method in ["GET", "POST"] {
+        assert_eq!(send(method, None).await, (401, MISSING.to_owned()));
+        let renewal = bearer(tokens["refreshToken"].as_str().unwrap());
+        for header in [("cookie", "sid=Fe26.2*bad"), ("authorization", "Bearer x"), ("authorization", "Basic eDp5")] {
+            assert_eq!(send(method, Some(header)).await, (401, INVALID.to_owned()), "{header:?}");
+        }
+        assert_eq!(send(method, Some(("authorization", &renewal))).await, (401, INVALID.to_owned()));
+        assert_eq!(send(method, Some(("authorization", &brief))).await, (401, INVALID.to_owned()), "for calls alone");
+    }
+    app(&house, &json!(sid)).post("/api/auth/logout", &json!({})).await.must_be(200);
+    let copy = send("GET", Some(("authorization", &bearer(&sid)))).await;
+    assert_eq!(copy, (401, INVALID.to_owned()), "a copy after sign-out");
+}
+
+#[tokio::test]
+async fn a_seal_for_calls_is_good_for_calls_and_extends_nothing() {
+    let house = House::open().await;
+    house.network.add_account("alice.test");
+    let tokens = signed_in(&house, "alice.test").await;
+    let session = async |seal: &Value| {
+        let cookie = format!("sid={}", seal.as_str().unwrap());
+        let request = TestRequest::get(&house.url("/api/auth/session")).header("cookie", &cookie);
+        house.client().send(request).await.expect_status(200)
+    };
+    assert_eq!(session(&tokens["accessToken"]).await.header("set-cookie"), None);
+    assert!(session(&tokens["sid"]).await.header("set-cookie").is_some());
+    assert_eq!(session(&tokens["accessToken"]).await.header("set-cookie"), None, "also after the other one's answer");
+    let called = app(&house, &tokens["accessToken"]).get("/xrpc/com.atproto.server.getSession").await;
+    assert_eq!(called.status, 200, "{}", called.text());
+}

@@ -261,10 +261,6 @@ async fn what_is_no_handle_is_refused_in_the_documented_words() {
         assert_eq!(answer.text(), "Invalid handle", "{query}");
         assert_eq!(answer.header("bowerbird-error"), Some("invalid_handle"));
     }
-    for query in ["?handle=alice.test&mobile=true", "?handle=alice.test&pwa=true"] {
-        let answer = visitor.get(&format!("/login{query}")).await.expect_status(400);
-        assert_eq!(answer.header("bowerbird-error"), Some("flow_not_available"));
-    }
     for query in ["?handle=alice.test&prompt=everything", "?handle=alice.test&handle=bob.test"] {
         let answer = visitor.get(&format!("/login{query}")).await.expect_status(400);
         assert_eq!(answer.header("bowerbird-error"), Some("invalid_request"));

@@ -2,6 +2,7 @@
 //! of the attack catalogue in the documentation's security chapter.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests: a broken fixture should stop the test at once")]
 
+mod app_pages;
 mod app_passwords;
 mod authorization;
 mod callback;

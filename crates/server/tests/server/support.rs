@@ -12,9 +12,9 @@ use bowerbird_core::testing::FixedKeys;
 use bowerbird_core::{Did, Secret};
 use bowerbird_net::{NetClient, NetConfig, OsEntropy, SystemClock};
 use bowerbird_oauth::TransportPolicy;
-use bowerbird_server::{HandoffMode, MobileConfig, ServeLimits, ServerConfig, ServerParts, SharedTier};
+use bowerbird_server::{AndroidApp, HandoffMode, MobileConfig, ServeLimits, ServerConfig, ServerParts, SharedTier};
 use bowerbird_testkit::actors::{App, Visitor};
-use bowerbird_testkit::fault::{AuthorizationServer, FaultAccount, FaultNetwork};
+use bowerbird_testkit::fault::{AuthorizationServer, FaultAccount, FaultNetwork, Pds};
 use bowerbird_testkit::http_client::{Answer, TestClient};
 use bowerbird_vault::{SealRing, VaultSurroundings};
 use futures_util::FutureExt as _;
@@ -32,6 +32,8 @@ pub(crate) struct House {
     pub(crate) network: FaultNetwork,
     /// Another self-hosted server, which the house may call.
     pub(crate) evil: AuthorizationServer,
+    /// Its PDS.
+    pub(crate) evil_pds: Pds,
     pub(crate) base_url: String,
     pub(crate) address: SocketAddr,
     pub(crate) stores: Stores,
@@ -54,6 +56,8 @@ pub(crate) struct Plan {
     pub(crate) handoff: HandoffMode,
     /// Where apps wait; `app://auth-callback` and `limit://auth` when empty.
     pub(crate) app_addresses: Vec<&'static str>,
+    /// A certificate of the Android app, and the id of the Apple app, that the domain stands for.
+    pub(crate) domain_apps: Option<(&'static str, &'static str)>,
     /// Servers whose accounts may come in; all when empty.
     pub(crate) allowed_pds: Vec<String>,
     pub(crate) limits: ServeLimits,
@@ -72,7 +76,7 @@ impl House {
 
     pub(crate) async fn build(plan: Plan) -> Self {
         let network = FaultNetwork::start().await;
-        let (_, evil) = network.add_self_hosted();
+        let (evil_pds, evil) = network.add_self_hosted();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let base_url = if plan.public { PUBLIC.to_owned() } else { format!("http://{address}") };
@@ -125,7 +129,19 @@ impl House {
                 trusted_proxies: plan.trusted_proxies,
                 expose_tokens: plan.expose_tokens,
                 app_passwords: !plan.no_app_passwords,
-                mobile: MobileConfig { addresses: app_addresses, handoff: plan.handoff, ..MobileConfig::default() },
+                mobile: MobileConfig {
+                    addresses: app_addresses,
+                    handoff: plan.handoff,
+                    android_apps: plan
+                        .domain_apps
+                        .iter()
+                        .map(|(fingerprint, _)| AndroidApp {
+                            package: "org.example.app".to_owned(),
+                            fingerprints: vec![(*fingerprint).to_owned()],
+                        })
+                        .collect(),
+                    apple_apps: plan.domain_apps.iter().map(|(_, app)| (*app).to_owned()).collect(),
+                },
                 policy_uri: None,
                 tos_uri: None,
                 version: "0.0.0-test",
@@ -148,7 +164,7 @@ impl House {
             bowerbird_server::serve(&crew, listener, router, plan.limits, std::future::pending()).await
         });
         let client = TestClient::new().with_host("bower.example", address);
-        Self { network, evil, base_url, address, stores, clock, ready, client }
+        Self { network, evil, evil_pds, base_url, address, stores, clock, ready, client }
     }
 
     /// A browser without cookies.

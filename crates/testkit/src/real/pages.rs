@@ -20,4 +20,16 @@ impl RealNetwork {
         assert!(output.status.success(), "{trouble}");
         serde_json::from_str(&seen).unwrap_or_else(|error| panic!("not what was seen ({error}): {seen} {trouble}"))
     }
+
+    /// Opens the page for apps with Chromium, by `drive-mobile.mjs`, signs in, and stops where a phone would open the app;
+    /// gives what it saw, with that address as `link`.
+    pub async fn drive_mobile(&self, page_url: &str, pictures: &Path, person: &RealAccount) -> Value {
+        let mut command = Command::new(self.folder.join("node22/bin/node"));
+        command.arg(self.folder.join("drive-mobile.mjs")).current_dir(&self.folder);
+        command.arg(page_url).arg(pictures).args([&person.handle, &person.password]);
+        let output = command.kill_on_drop(true).output().await.expect("Node runs");
+        let (seen, trouble) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{trouble}");
+        serde_json::from_str(&seen).unwrap_or_else(|error| panic!("not what was seen ({error}): {seen} {trouble}"))
+    }
 }
