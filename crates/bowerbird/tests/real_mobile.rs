@@ -46,7 +46,7 @@ impl House {
         let answer = self.get(path, ("cookie", &format!("sid={sid}"))).await;
         if let Some(set) = answer.header("set-cookie") {
             let value = set.split(';').next().and_then(|pair| pair.strip_prefix("sid=")).unwrap();
-            *sid = value.to_owned();
+            value.clone_into(sid);
         }
         answer
     }
