@@ -39,6 +39,8 @@ const STORAGE_REDIS: &str = "bowerbird-storage-redis";
 const SECRETS_CLOUD: &str = "bowerbird-secrets-cloud";
 const SECRETS_KEYRING: &str = "bowerbird-secrets-keyring";
 const SERVER: &str = "bowerbird-server";
+const CLIENT: &str = "bowerbird-client";
+const CLIENT_FFI: &str = "bowerbird-client-ffi";
 const TESTKIT: &str = "bowerbird-testkit";
 
 /// Lowest first. Rooms that are planned stand here already, so that the first line of their code is checked.
@@ -57,6 +59,9 @@ pub(super) const ROOMS: &[Room] = &[
     Room { package: ATPROTO, knows: &[OAUTH, CORE, VAULT] },
     Room { package: MASTODON, knows: &[OAUTH, CORE, VAULT, ATPROTO] },
     Room { package: SERVER, knows: &[OAUTH, CORE, VAULT, EVENTS, ATPROTO, PLATFORMS, MASTODON] },
+    // The kit on the device stands beside the house: it knows the two pure rooms, and no server.
+    Room { package: CLIENT, knows: &[OAUTH, CORE] },
+    Room { package: CLIENT_FFI, knows: &[CLIENT] },
     Room { package: TESTKIT, knows: &["*"] },
     Room { package: "bowerbird", knows: &["*"] },
     Room { package: "xtask", knows: &[] },
@@ -116,7 +121,13 @@ pub(super) const LIBRARIES: &[Library] = &[
     Library {
         names: &["keyring-core", "keyring", "secret-service", "zbus", "zbus-secret-service-keyring-store"],
         what: "the keyring's client",
-        homes: &[SECRETS_KEYRING],
+        homes: &[SECRETS_KEYRING, CLIENT],
+        exceptions: &[],
+    },
+    Library {
+        names: &["ureq"],
+        what: "the HTTP client of the device, which speaks to one server that its app names",
+        homes: &[CLIENT],
         exceptions: &[],
     },
     Library { names: &["redis", "fred"], what: "the Redis driver", homes: &[STORAGE_REDIS], exceptions: &[] },
@@ -133,5 +144,4 @@ pub(super) const NOWHERE: &[(&str, &str)] = &[
     ("openssl-sys", "rustls is the only TLS"),
     ("reqwest", "bowerbird-net is the only HTTP client: no redirects, no environment proxies, checked addresses"),
     ("surf", "bowerbird-net is the only HTTP client"),
-    ("ureq", "bowerbird-net is the only HTTP client"),
 ];
