@@ -19,7 +19,11 @@ const MAX_CALLBACK: usize = 4096;
 
 /// Where the browser returns to: the app's own scheme, or an https app link.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Redirect(Url);
+pub struct Redirect {
+    /// As it was written: the server compares it letter by letter.
+    text: String,
+    url: Url,
+}
 
 /// Why an address is none that a sign-in may come back to.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -58,17 +62,17 @@ impl Redirect {
             _ => true,
         };
         let bare = url.query().is_none() && url.fragment().is_none() && !has_userinfo(&url);
-        (scheme_ok && bare).then_some(Self(url))
+        (scheme_ok && bare).then(|| Self { text: text.to_owned(), url })
     }
 
     /// The scheme, by which a system browser knows where the app is (`callbackURLScheme` on iOS).
     pub fn scheme(&self) -> &str {
-        self.0.scheme()
+        self.url.scheme()
     }
 
     /// The address, as the server must know it.
     pub fn as_str(&self) -> &str {
-        self.0.as_str()
+        &self.text
     }
 
     /// Takes the code out of an address that came back.
@@ -81,7 +85,7 @@ impl Redirect {
             let path = url.path().trim_end_matches('/').to_owned();
             (url.scheme().to_owned(), url.host_str().map(str::to_owned), url.port_or_known_default(), path)
         };
-        if place(&url) != place(&self.0) || has_userinfo(&url) {
+        if place(&url) != place(&self.url) || has_userinfo(&url) {
             return Err(CallbackFault::NotOurs);
         }
         let mut code = None;

@@ -283,6 +283,9 @@ mod tests {
     }
 
     proptest! {
+        // Each step waits for the disk.
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
         #[test]
         fn it_keeps_what_memory_keeps(steps in prop::collection::vec(("[a-c]", proptest::option::of("\\PC{0,8}")), 1..12)) {
             let folder = tempfile::tempdir().unwrap();

@@ -1,10 +1,5 @@
 //! The kit against a server from a script: accounts, sign-in, calls and recovery.
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests: what is unexpected should stop them"
-)]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests: what is unexpected should stop them")]
 
 mod accounts;
 mod calls;
