@@ -39,7 +39,7 @@ enum Task {
     Bench(commands::bench::Arguments),
     /// Kill the program in the middle of refreshes at the real PDS, and count what is lost
     CrashTest(commands::crash_test::Arguments),
-    /// Regenerate the reference pages from the program
+    /// Regenerate the reference pages from the program, and the sources of the kit on the device
     Gen(commands::r#gen::Arguments),
     /// Play the refresh engine through many histories of crashes, lost answers and stopped instances
     Simulate(commands::simulate::Arguments),

@@ -32,6 +32,10 @@ pub(crate) const TESTNET: &[Tool] = &[
     Tool { programs: &["g++"], package: "g++", purpose: "the test network" },
 ];
 
+/// What runs the Python binding of the kit on the device in its tests.
+pub(crate) const PYTHON: &[Tool] =
+    &[Tool { programs: &["python3"], package: "python3", purpose: "tests of the Python binding" }];
+
 /// The load and the yardstick of the bench.
 pub(crate) const BENCH: &[Tool] = &[
     Tool { programs: &["wrk"], package: "wrk", purpose: "load in the bench" },
@@ -44,7 +48,7 @@ pub(crate) const STORES: &[Tool] = &[
     Tool { programs: &["redis-server"], package: "redis-server", purpose: "tests of the shared tier" },
 ];
 
-/// A keyring like a desktop's, for the tests of keys that are kept in one.
+/// A keyring like a desktop's, for the tests of secrets that are kept in one.
 pub(crate) const KEYRING: &[Tool] = &[
     Tool { programs: &["dbus-daemon"], package: "dbus-daemon", purpose: "tests of the keyring" },
     Tool { programs: &["dbus-send"], package: "dbus-bin", purpose: "tests of the keyring" },

@@ -1,5 +1,6 @@
-//! `cargo xtask gen`: the reference pages, made by the program that they describe.
+//! `cargo xtask gen`: the reference pages, made by the program that they describe, and the bindings of the kit on the device.
 
+mod bindings;
 mod http_api;
 mod typescript;
 
@@ -102,5 +103,6 @@ fn generated(ui: &Ui, workspace: &Workspace, build: Build) -> Result<Vec<(PathBu
         }
         pages.push((workspace.root.join(page), text));
     }
+    pages.extend(bindings::generated(ui, workspace)?);
     Ok(pages)
 }

@@ -123,7 +123,7 @@ impl Run<'_> {
     }
 
     fn tools(&mut self, everything: bool) -> Result<Outcome> {
-        tools::ensure(self.ui, &[tools::TESTNET, tools::STORES, tools::KEYRING])?;
+        tools::ensure(self.ui, &[tools::TESTNET, tools::STORES, tools::KEYRING, tools::PYTHON])?;
         if self.chromium.is_none() {
             tools::ensure(self.ui, &[tools::CHROMIUM])?;
             self.chromium = tools::chromium();
