@@ -6,7 +6,7 @@ use bowerbird_core::ports::Entropy;
 use bowerbird_core::{AccountId, Did, Secret};
 use bowerbird_oauth::{Origin, TransportPolicy};
 use bytes::Bytes;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, StatusCode};
 use parking_lot::Mutex;
 use url::Url;
 
@@ -346,26 +346,42 @@ impl Kit {
         }
     }
 
-    /// One try, whose outcome is only told.
-    fn sign_out(&self, session: &Session) -> Removal {
-        let told =
-            wire::request(Method::POST, &self.settings.origin, "/api/auth/logout", None).and_then(|mut request| {
-                wire::bearer(request.headers_mut(), &session.access_token)?;
-                self.ports.transport.send(request).map_err(KitError::Offline)
-            });
-        match told {
-            Ok(answer) if answer.status().is_success() => Removal::Everywhere,
-            // The server knows no such session any more: it has ended there.
-            Ok(answer) if answer.status() == http::StatusCode::UNAUTHORIZED => Removal::Everywhere,
-            Ok(answer) => {
-                tracing::info!(status = answer.status().as_u16(), "the server did not sign the device out");
-                Removal::OnThisDevice
-            }
+    /// Ends a session at the server, with one try, whose outcome is only told.
+    pub(crate) fn sign_out(&self, session: &Session) -> Removal {
+        match self.sign_out_once(session) {
+            Ok(removal) => removal,
             Err(error) => {
                 tracing::info!(%error, "the server could not be told of the sign-out");
                 Removal::OnThisDevice
             }
         }
+    }
+
+    fn sign_out_once(&self, session: &Session) -> Result<Removal, KitError> {
+        let status = self.log_out_with(session)?;
+        if status != StatusCode::UNAUTHORIZED {
+            return Ok(if status.is_success() { Removal::Everywhere } else { Removal::OnThisDevice });
+        }
+        // The seal has ended; what renews it lives as long as the session, so there is a session until that is refused too.
+        if session.refresh_token.is_none() {
+            return Ok(Removal::Everywhere);
+        }
+        let answer = self.ports.transport.send(wire::renew(self.origin(), session)?).map_err(KitError::Offline)?;
+        if answer.status() == StatusCode::UNAUTHORIZED {
+            return Ok(Removal::Everywhere);
+        }
+        if !answer.status().is_success() {
+            return Ok(Removal::OnThisDevice);
+        }
+        let renewed = wire::read_renewed(&answer, session, self.ports.clock.now())?;
+        let status = self.log_out_with(&renewed)?;
+        Ok(if status.is_success() { Removal::Everywhere } else { Removal::OnThisDevice })
+    }
+
+    fn log_out_with(&self, session: &Session) -> Result<StatusCode, KitError> {
+        let mut request = wire::request(Method::POST, self.origin(), "/api/auth/logout", None)?;
+        wire::bearer(request.headers_mut(), &session.access_token)?;
+        Ok(self.ports.transport.send(request).map_err(KitError::Offline)?.status())
     }
 
     /// Sends until there is an answer, with the documented pauses. `repeatable`: it does no harm to arrive twice.

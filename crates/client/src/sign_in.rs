@@ -56,7 +56,8 @@ impl AccountManager {
 
     /// Completes the sign-in with the address that came back: exchanges its code, and takes the account in.
     ///
-    /// The active account stays the active one, unless this is the first.
+    /// The active account stays the active one, unless this is the first. When the account was here already, its session
+    /// of before is ended.
     pub fn complete_sign_in(&self, callback: &str) -> Result<Account, KitError> {
         let kit = &self.0;
         // Read before anything is taken: an address that some other program made up ends no sign-in of ours.
@@ -85,9 +86,14 @@ impl AccountManager {
             Meaning::Answer if answer.status().is_success() => wire::read_tokens(&answer, now)?,
             _ => return Err(refused(&answer)),
         };
+        let before = self.find(tokens.did.as_str()).map(|known| kit.shelf().session(known.id)).transpose().unwrap_or_default();
         let identity = Identity { did: tokens.did, handle: tokens.handle, pds: tokens.pds };
         let account = self.register(identity, &tokens.session)?;
         kit.end_sign_in()?;
+        if let Some(before) = before.flatten() {
+            // Nobody holds it any more; it would stand in the person's list of devices until it ends by itself.
+            kit.sign_out(&before);
+        }
         Ok(account)
     }
 

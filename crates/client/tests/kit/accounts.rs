@@ -111,6 +111,33 @@ fn removing_works_without_the_network_and_says_so() {
 }
 
 #[test]
+fn an_ended_seal_is_renewed_once_to_sign_out() {
+    let world = World::new();
+    let (alice, bob) = (world.sign_in("alice.test"), world.sign_in("bob.test"));
+    world.server.forget_seals();
+    let exchanges = world.server.count("/api/auth/tokens");
+    assert_eq!(world.manager.remove(alice.id).unwrap(), Removal::Everywhere);
+    assert_eq!((world.server.count("/api/auth/tokens") - exchanges, world.server.count("/api/auth/logout")), (1, 2));
+    assert_eq!(world.server.seals(), 0);
+    world.server.upset("/api/auth/tokens", Upset::Unreachable);
+    assert_eq!(world.manager.remove(bob.id).unwrap(), Removal::OnThisDevice, "a refused seal alone is no sign-out");
+    let carol = world.sign_in("carol.test");
+    world.server.end_sessions();
+    assert_eq!(world.manager.remove(carol.id).unwrap(), Removal::Everywhere, "it had ended there");
+}
+
+#[test]
+fn a_new_sign_in_ends_the_session_of_before() {
+    let world = World::new();
+    let first = world.sign_in("alice.test");
+    let again = world.sign_in("alice.test");
+    assert_eq!((again.id, world.server.seals(), world.server.count("/api/auth/logout")), (first.id, 1, 1));
+    assert_eq!(whoami(&world, first.id), did("alice.test"), "with the new one");
+    world.server.upset("/api/auth/logout", Upset::Unreachable);
+    assert_eq!(world.sign_in("alice.test").id, first.id, "the sign-in stands, whatever becomes of the old session");
+}
+
+#[test]
 fn removing_all_leaves_an_empty_store() {
     let world = World::new();
     for handle in ["alice.test", "bob.test", "carol.test"] {
