@@ -19,7 +19,7 @@ struct SampleApp: App {
 @MainActor
 final class Accounts: NSObject, ObservableObject, ASWebAuthenticationPresentationContextProviding {
     // Your server, and the scheme that it knows (BOWERBIRD_MOBILE_SCHEME).
-    private static let settings = Settings(
+    private static let settings = BowerbirdClient.Settings(
         server: "https://your-app.com",
         redirect: "yourapp://auth-callback",
         namespace: "com.your-app"
@@ -39,7 +39,7 @@ final class Accounts: NSObject, ObservableObject, ASWebAuthenticationPresentatio
             manager = try AccountManager.open(settings: Self.settings, store: Store.system(service: "Your App"))
             show()
         } catch {
-            problem = error.localizedDescription
+            problem = words(for: error)
         }
     }
 
@@ -99,9 +99,20 @@ final class Accounts: NSObject, ObservableObject, ASWebAuthenticationPresentatio
             let handle = manager.accounts().first { $0.id == account }?.handle ?? "this account"
             problem = "Please sign in again as \(handle)."
         } catch {
-            problem = error.localizedDescription
+            problem = words(for: error)
         }
         show()
+    }
+
+    /// For the person. A `localizedDescription` of the kit's errors is for the log.
+    private func words(for error: Error) -> String {
+        switch error {
+        case ClientError.Refused(_, _, let explanation, _): explanation
+        case ClientError.Callback(_, let explanation): explanation
+        case ClientError.Offline: "The server cannot be reached. Check the connection, then try again."
+        case is ClientError: "That did not work. Please try again later."
+        default: error.localizedDescription
+        }
     }
 
     private func show() {

@@ -1,4 +1,4 @@
-//! `bowerbird-client` for Swift, Kotlin and Python, by UniFFI.
+//! `bowerbird-client` for Swift, Kotlin and Python, by `UniFFI`.
 //!
 //! Nothing is decided here. Calls that may wait run on a thread of their own and are awaited: `async` in Swift and Python,
 //! `suspend` in Kotlin. Who stops waiting stops nothing: a renewal that was begun is finished and saved.

@@ -1,4 +1,4 @@
-//! The way to bring the platform's own HTTP client, such as OkHttp.
+//! The way to bring the platform's own HTTP client, such as `OkHttp`.
 
 use std::sync::Arc;
 

@@ -86,7 +86,8 @@ impl AccountManager {
             Meaning::Answer if answer.status().is_success() => wire::read_tokens(&answer, now)?,
             _ => return Err(refused(&answer)),
         };
-        let before = self.find(tokens.did.as_str()).map(|known| kit.shelf().session(known.id)).transpose().unwrap_or_default();
+        let before =
+            self.find(tokens.did.as_str()).map(|known| kit.shelf().session(known.id)).transpose().unwrap_or_default();
         let identity = Identity { did: tokens.did, handle: tokens.handle, pds: tokens.pds };
         let account = self.register(identity, &tokens.session)?;
         kit.end_sign_in()?;
