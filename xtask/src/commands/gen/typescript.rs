@@ -230,7 +230,7 @@ export interface Operations {
         assert_eq!(sorted(&file(document).unwrap()), sorted(expected));
     }
 
-    /// Whether members come in the document's order or by name depends on a feature of serde_json that others turn on.
+    /// Whether members come in the document's order or by name depends on a feature of `serde_json` that others turn on.
     fn sorted(text: &str) -> Vec<&str> {
         let mut lines: Vec<&str> = text.lines().collect();
         lines.sort_unstable();
