@@ -11,6 +11,7 @@ import type { TokenHealth } from './schema.js'
 import { HandOff, type SignedIn, type SignInOptions, type StartedSignIn } from './sign-in.js'
 import type { SecureStore } from './store.js'
 import { type Fetch, originOf, Transport } from './transport.js'
+import { signInInWindow } from './window.js'
 import { Xrpc } from './xrpc.js'
 
 /** What a client is made of. */
@@ -127,6 +128,18 @@ export class BowerbirdClient {
   /** The address that begins a sign-in in a browser: `location.href = client.signInUrl({ handle })`. */
   signInUrl({ handle, redirect, prompt }: SignInUrlOptions): string {
     return this.#caller.url(`/login${queryOf({ handle, redirect, prompt })}`)
+  }
+
+  /**
+   * Signs a person in in a window of its own, so that the page stays as it is; with somebody signed in, adds the account.
+   * Call it in answer to a click. It waits for the person, until the signal says that they have given up.
+   */
+  async signInInWindow(options: SignInOptions & { readonly handle: string }): Promise<Session> {
+    if (this.#handOff) throw new MistakeError('no_window', 'This session is an app\'s own', 'Use startSignIn and finishSignIn')
+    await signInInWindow(this.#caller, this.#clock, options)
+    const session = await this.session(options.signal)
+    if (session) return session
+    throw new SignInRequiredError('session_invalid', 'The browser did not keep the session', 'session_invalid')
   }
 
   /** Begins a sign-in in an app: open the `authUrl` in the system's browser. With somebody signed in, adds the account. */

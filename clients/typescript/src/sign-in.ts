@@ -5,6 +5,7 @@ import type { Clock } from './clock.js'
 import { type DeviceSession, inStore } from './device-session.js'
 import { CallbackError, RefusedError, SignInRequiredError } from './errors.js'
 import { makePkce } from './pkce.js'
+import { queryOf } from './query.js'
 import type { RandomBytes } from './random.js'
 import type { AppStartBody, AuthStartedBody } from './schema.js'
 import type { SecureStore } from './store.js'
@@ -16,8 +17,11 @@ const MAX_CODES = 3
 
 /** Who signs in. */
 export interface SignInOptions {
-  /** A handle, a DID, or the address of a server. */
-  readonly handle: string
+  /**
+   * A handle, a DID, or the address of a server. Without one, an app opens a page of the Bowerbird server that asks for it;
+   * such a sign-in begins a session of its own.
+   */
+  readonly handle?: string | undefined
   /** What the authorization server shows: `login`, `consent`, `select_account`, `create` or `none`. */
   readonly prompt?: string | undefined
   /** Ends the call. */
@@ -80,6 +84,7 @@ export class HandOff {
     const pkce = makePkce(random)
     // Kept first: the app may be stopped while the person is in the browser.
     await this.#keep({ verifier: pkce.verifier, startedAt: clock.now(), codesTried: 0 })
+    if (handle === undefined) return { authUrl: this.#page(pkce.challenge, prompt), handle: null }
     const body: AppStartBody = {
       handle,
       code_challenge: pkce.challenge,
@@ -106,6 +111,12 @@ export class HandOff {
   async cancel(): Promise<void> {
     const { store, name } = this.#parts
     await inStore('delete', () => store.delete(name))
+  }
+
+  #page(challenge: string, prompt: string | undefined): string {
+    const { caller, redirect } = this.#parts
+    const params = { code_challenge: challenge, code_challenge_method: 'S256', redirect_uri: redirect, prompt }
+    return caller.url(`/mobile-auth${queryOf(params)}`)
   }
 
   async #begin(body: AppStartBody, signal: AbortSignal | undefined): Promise<AuthStartedBody> {

@@ -22,7 +22,7 @@ export async function use(signal: AbortSignal): Promise<string> {
     if (known.type === 'missed') break
   }
   // @ts-expect-error a handle is needed
-  await client.startSignIn({})
+  await client.accounts.add({})
   return [session?.handle, feed.length, status].join()
 }
 console.log(new SignInRequiredError('a', 'b', 'c').sessionEnded, client.signInUrl({ handle: 'alice.test' }))

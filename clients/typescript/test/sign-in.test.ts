@@ -46,6 +46,18 @@ test('from the beginning to the end', async () => {
   assert.doesNotMatch((await store.load(NAME)) ?? '', /long-seal/, 'no more is kept than is needed')
 })
 
+test('without a handle a page of the server asks for it, and nobody is asked before', async () => {
+  const { server, client, store } = await setUpApp(new MemoryStore())
+  const { authUrl, handle } = await client.startSignIn({ prompt: 'create' })
+  const { verifier } = JSON.parse((await store.load(UNDER_WAY)) ?? '{}')
+  const challenge = createHash('sha256').update(verifier).digest('base64url')
+  const query = `code_challenge=${challenge}&code_challenge_method=S256&redirect_uri=app%3A%2F%2Fauth-callback&prompt=create`
+  assert.deepEqual([authUrl, handle], [`https://bower.example/mobile-auth?${query}`, null])
+  assert.equal(server.seen.length, 0)
+  server.on(EXCHANGE, json(tokens(1)))
+  assert.equal((await client.finishSignIn(`${HERE}?code=x`)).handle, 'alice.test')
+})
+
 test('an app that was stopped while the person was away goes on', async () => {
   const { store } = await begun()
   const restarted = await setUpApp(store)

@@ -77,6 +77,23 @@ test('a person signs in, by a browser that is not the app', async () => {
   assert.deepEqual(app.told, [])
 })
 
+test('without a handle, the page that asks for it takes what the client sends', async () => {
+  const other = device()
+  const { authUrl } = await other.client.startSignIn({})
+  const page = await fetch(authUrl, { headers: { accept: 'text/html' } })
+  const text = await page.text()
+  assert.equal(page.status, 200, text)
+  const challenge = new URL(authUrl).searchParams.get('code_challenge')
+  assert.ok(challenge && text.includes(`value="${challenge}"`) && text.includes('value="S256"'), text)
+  const form = new URLSearchParams({ handle: bob.handle, mobile: 'true' })
+  for (const [name, value] of new URL(authUrl).searchParams) form.set(name, value)
+  const begun = await fetch(`${BASE}/login?${form}`, { redirect: 'manual' })
+  const cookie = begun.headers.getSetCookie().map((line) => line.split(';')[0]).join('; ')
+  const callback = await throughTheBrowser(begun.headers.get('location') ?? '', bob, { cookie })
+  assert.equal((await other.client.finishSignIn(callback)).did, bob.did)
+  await other.client.signOut()
+})
+
 test('a code is worth nothing to another app, and nothing twice', async () => {
   const victim = device()
   const { authUrl } = await victim.client.startSignIn({ handle: alice.handle })

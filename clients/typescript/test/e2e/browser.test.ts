@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
-import type { BowerbirdClient } from 'bowerbird-client'
+import type { BowerbirdClient, Session } from 'bowerbird-client'
 import { Fronts } from './front.js'
-import { BASE, control, fromTestnet, person } from './network.js'
+import { BASE, control, eventually, fromTestnet, person } from './network.js'
 
 /** What is used of Playwright, whose types are not installed here. */
 interface Page {
@@ -24,8 +24,12 @@ interface Locator {
   fill(text: string): Promise<void>
   isEditable(): Promise<boolean>
 }
+interface Context {
+  newPage(): Promise<Page>
+  pages(): Page[]
+}
 interface Browser {
-  newContext(): Promise<{ newPage(): Promise<Page> }>
+  newContext(): Promise<Context>
   close(): Promise<void>
 }
 interface Playwright {
@@ -43,6 +47,7 @@ const BEHIND = process.env['BEHIND'] ?? ''
 
 const fronts = new Fronts()
 let browser: Browser
+let context: Context
 let page: Page
 
 async function open(address: string): Promise<void> {
@@ -50,21 +55,26 @@ async function open(address: string): Promise<void> {
   await page.waitForFunction(() => window.client !== undefined)
 }
 
-/** On the pages of the person's own server. */
-async function consent(who: typeof alice): Promise<void> {
-  await page.waitForURL((url) => !url.href.startsWith(BASE))
-  const username = page.locator('input[name="username"]')
-  const password = page.locator('input[type="password"]')
-  const welcome = page.getByRole('button', { name: /^sign in$/i })
+/** On the pages of the person's own server, in a window or here. */
+async function consent(who: typeof alice, on = page): Promise<void> {
+  await on.waitForURL((url) => url.protocol === 'http:' && !url.href.startsWith(BASE))
+  const username = on.locator('input[name="username"]')
+  const password = on.locator('input[type="password"]')
+  const welcome = on.getByRole('button', { name: /^sign in$/i })
   await username.or(password).or(welcome).first().waitFor()
   if (!(await username.count()) && (await welcome.count())) await welcome.first().click()
   await password.waitFor()
   if (await username.isEditable().catch(() => false)) await username.fill(who.handle)
   await password.fill(who.password)
-  await page.locator('button[type="submit"]').first().click()
-  const accept = page.getByRole('button', { name: /^(authorize|accept|allow|continue)/i }).first()
+  await on.locator('button[type="submit"]').first().click()
+  const accept = on.getByRole('button', { name: /^(authorize|accept|allow|continue)/i }).first()
   await accept.waitFor()
   await accept.click()
+}
+
+/** The same, and back at the app. */
+async function consentAndReturn(who: typeof alice): Promise<void> {
+  await consent(who)
   await page.waitForURL((url) => url.href.startsWith(BASE))
   await page.waitForFunction(() => window.client !== undefined)
 }
@@ -80,7 +90,8 @@ before(async () => {
       '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1', // nothing leaves this machine
     ],
   })
-  page = await (await browser.newContext()).newPage()
+  context = await browser.newContext()
+  page = await context.newPage()
   page.setDefaultTimeout(20_000)
   // The app's files and the server on one origin.
   assert.equal(await fronts.open(Number(new URL(BASE).port), BASE, BEHIND), BASE)
@@ -96,7 +107,7 @@ test('a page signs a person in and has them back', async () => {
   assert.equal(await page.evaluate(() => window.client.session()), null)
   const address = await page.evaluate((handle) => window.client.signInUrl({ handle, redirect: '/app/' }), alice.handle)
   await page.goto(address)
-  await consent(alice)
+  await consentAndReturn(alice)
   assert.equal(page.url(), `${BASE}/app/`)
   const session = await page.evaluate(() => window.client.session())
   assert.deepEqual([session?.did, session?.handle], [alice.did, alice.handle])
@@ -109,7 +120,7 @@ test('a page adds an account, switches, and calls for both', async () => {
     return authUrl
   }, bob.handle)
   await page.goto(authUrl)
-  await consent(bob)
+  await consentAndReturn(bob)
   const dids = await page.evaluate(async (did) => {
     const { client } = window
     const before = await client.session()
@@ -183,6 +194,22 @@ test('a page of a listed origin does the same', async () => {
   assert.ok(seen.uri.startsWith(`at://${alice.did}/`))
   // The code stands in a header, which pages of other origins can read only where the server says so.
   assert.deepEqual([seen.did, seen.name, seen.code], [alice.did, 'UnknownAccountError', 'account_not_found'])
+})
+
+test('a page of a listed origin signs a person in in a window, and stays as it is', async () => {
+  await page.evaluate((handle) => {
+    Object.assign(window, { signingIn: window.client.signInInWindow({ handle }) })
+  }, bob.handle)
+  // Opened before it could be waited for: the window is the one page more.
+  const popup = await eventually('the window', () => context.pages().find((one) => one !== page))
+  await consent(bob, popup)
+  const session = await page.evaluate(() => (window as unknown as { signingIn: Promise<Session> }).signingIn)
+  assert.equal(session.did, bob.did)
+  await eventually('the end of the window', () => (context.pages().length === 1 ? true : undefined))
+  const accounts = await page.evaluate(() => window.client.accounts.list())
+  assert.deepEqual(accounts.map(({ did, status }) => [did, status]), [[alice.did, 'ok'], [bob.did, 'ok']])
+  await page.evaluate((did) => window.client.accounts.activate(did), alice.did)
+  assert.deepEqual(await page.evaluate(() => window.told), [])
 })
 
 test('a page of any other origin gets nothing', async () => {

@@ -50,10 +50,11 @@ interface Approve {
  * The person in the system's browser: signs in at their server, consents or refuses, comes back by the server under test,
  * and is sent to the app. Gives the address that the system opens the app with.
  */
-export async function throughTheBrowser(authUrl: string, who: Person, options: { deny?: boolean } = {}): Promise<string> {
+export async function throughTheBrowser(authUrl: string, who: Person, options: { deny?: boolean; cookie?: string } = {}): Promise<string> {
   const { approve } = await fromTestnet<Approve>('approve.mjs')
   const { redirect } = await approve(authUrl, who.handle, who.password, options)
-  const answer = await fetch(redirect, { redirect: 'manual' })
+  const headers = options.cookie ? { cookie: options.cookie } : {}
+  const answer = await fetch(redirect, { redirect: 'manual', headers })
   const location = answer.headers.get('location')
   if (answer.status !== 302 || !location) throw new Error(`the callback answered ${answer.status}: ${await answer.text()}`)
   return location
