@@ -14,6 +14,7 @@ mod pace;
 mod refresh_faults;
 mod restored_backup;
 mod rows_flood;
+mod rows_handoff;
 mod rows_hostile_servers;
 mod rows_keys;
 mod rows_leakage;
