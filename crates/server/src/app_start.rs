@@ -10,6 +10,7 @@ use serde_json::Value;
 use url::Url;
 use utoipa::ToSchema;
 
+use crate::accounts::Accounts;
 use crate::csrf;
 use crate::error::ApiError;
 use crate::extract::{CredentialFault, Presented, Via, read_json};
@@ -69,6 +70,7 @@ pub(crate) struct AppBegun {
 /// Where a request of an app comes from.
 pub(crate) struct AppRequest<'a> {
     pub(crate) sign_ins: &'a SignIns,
+    pub(crate) accounts: &'a Accounts,
     pub(crate) site: &'a Site,
     pub(crate) client: IpAddr,
     pub(crate) headers: &'a HeaderMap,
@@ -91,15 +93,16 @@ impl AppRequest<'_> {
             let begun = self.sign_ins.begin_to(self.client, self.headers, wanted, ending).await?;
             return Ok(AppBegun { auth_url: begun.authorize_url, handle: begun.handle, cookie: Some(begun.cookie) });
         }
-        let purpose = self.purpose()?;
+        let purpose = self.purpose(body.handle()).await?;
         let begun = self.sign_ins.begin_elsewhere(self.client, wanted(purpose), ending).await?;
         Ok(AppBegun { auth_url: begun.authorize_url, handle: begun.handle, cookie: None })
     }
 
     /// A cookie counts where no browser can have sent it by itself.
-    fn purpose(&self) -> Result<LoginPurpose, ApiError> {
+    async fn purpose(&self, typed: &str) -> Result<LoginPurpose, ApiError> {
         match &self.presented {
             Ok(Presented(signed_in)) if signed_in.via == Via::Bearer || csrf::is_not_a_browser(self.headers) => {
+                self.accounts.check_place(&signed_in.device, typed).await?;
                 Ok(LoginPurpose::AddAccount { device: signed_in.device.session.id.clone() })
             }
             Ok(_) => Ok(LoginPurpose::SignIn),

@@ -1,6 +1,7 @@
 //! The end of every sign-in, whichever way it came: the account is on the device, and its profile is on its way.
 
 use bowerbird_atproto::Profiles;
+use bowerbird_core::ports::StoreError;
 use bowerbird_core::{Account, DeviceSession, DeviceSessionId, Did, SecurityEventKind};
 
 use crate::accounts::Accounts;
@@ -17,6 +18,28 @@ pub(crate) struct Arrivals {
     profiles: Profiles,
     history: History,
     departures: Departures,
+}
+
+/// Why an account that has signed in is on no device.
+pub(crate) enum NoPlace {
+    /// The device holds as many as it may.
+    Full,
+    Store(StoreError),
+}
+
+impl From<StoreError> for NoPlace {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<NoPlace> for ApiError {
+    fn from(why: NoPlace) -> Self {
+        match why {
+            NoPlace::Full => Self::too_many_accounts(),
+            NoPlace::Store(error) => error.into(),
+        }
+    }
 }
 
 impl Arrivals {
@@ -39,26 +62,37 @@ impl Arrivals {
         }
     }
 
-    /// Adds an account that has just signed in to the device, or to a new one. Everything on the device moves to a
-    /// session with a new name. A device that is full was noticed before the sign-in began, unless others were faster: then
-    /// the account is turned away, and what it has just granted is given back.
+    /// Adds an account that has just signed in to the device, or to a new one.
     pub(crate) async fn put(
         &self,
         account: &Account,
         device: Option<&DeviceSessionId>,
         device_name: &str,
-    ) -> Result<DeviceSession, ApiError> {
+    ) -> Result<DeviceSession, NoPlace> {
         self.accounts.changed(account.id).await;
+        let session = self.place(account, device, device_name).await?;
+        self.fetch_profile(account.clone());
+        Ok(session)
+    }
+
+    /// The second half of [`Self::announce`]. Everything on the device moves to a session with a new name. A device that is
+    /// full was noticed before the sign-in began, unless others were faster: then the account is turned away, and what it has
+    /// just granted is given back.
+    pub(crate) async fn place(
+        &self,
+        account: &Account,
+        device: Option<&DeviceSessionId>,
+        device_name: &str,
+    ) -> Result<DeviceSession, NoPlace> {
         if let Some(id) = device
             && let Some(present) = self.devices.peek(id).await?
             && present.session.is_full_for(account.id)
         {
             self.departures.turn_away(account).await;
-            return Err(ApiError::too_many_accounts());
+            return Err(NoPlace::Full);
         }
         let session = self.devices.sign_in(account.id, device, device_name).await?;
         self.history.note(account.id, SecurityEventKind::SignedIn, &session.device_name, "").await;
-        self.fetch_profile(account.clone());
         Ok(session)
     }
 

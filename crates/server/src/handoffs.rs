@@ -14,6 +14,7 @@ use bowerbird_vault::RenewalTexts;
 use sha2::{Digest as _, Sha256};
 
 use crate::accounts::Accounts;
+use crate::arrival::{Arrivals, NoPlace};
 use crate::device_sessions::DeviceSessions;
 use crate::seals::{FreshSeal, Seals};
 use crate::sign_out::Departures;
@@ -34,6 +35,7 @@ pub(crate) struct HandoffParts {
     pub(crate) texts: RenewalTexts,
     pub(crate) devices: DeviceSessions,
     pub(crate) accounts: Accounts,
+    pub(crate) arrivals: Arrivals,
     pub(crate) departures: Departures,
     pub(crate) seals: Seals,
     pub(crate) clock: Arc<dyn Clock>,
@@ -68,6 +70,8 @@ pub(crate) enum HandoffFault {
     Verifier {
         left: u32,
     },
+    /// The device of the app holds as many accounts as it may.
+    Full,
     /// The refresh string is not authentic, or its session is over.
     Renewal,
     /// The refresh string was used by two: the session is ended.
@@ -126,11 +130,12 @@ impl Handoffs {
             Redemption::Unknown => return Err(HandoffFault::Code),
         };
         let Some(account) = parts.accounts.find(handoff.account).await? else { return Err(HandoffFault::Code) };
-        let session = match parts.devices.sign_in(account.id, handoff.device.as_ref(), &handoff.device_name).await {
+        let session = match parts.arrivals.place(&account, handoff.device.as_ref(), &handoff.device_name).await {
             Ok(session) => session,
+            Err(NoPlace::Full) => return Err(HandoffFault::Full),
             // The account was removed in this very moment.
-            Err(StoreError::Refused(_)) => return Err(HandoffFault::Code),
-            Err(error) => return Err(error.into()),
+            Err(NoPlace::Store(StoreError::Refused(_))) => return Err(HandoffFault::Code),
+            Err(NoPlace::Store(error)) => return Err(error.into()),
         };
         let mut line = RenewalLine([0; 16]);
         parts.entropy.fill(&mut line.0);

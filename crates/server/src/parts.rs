@@ -121,6 +121,7 @@ impl Parts {
             texts,
             devices: devices.clone(),
             accounts: accounts.clone(),
+            arrivals: arrivals.clone(),
             departures: departures.clone(),
             seals: seals.clone(),
             clock: Arc::clone(&clock),

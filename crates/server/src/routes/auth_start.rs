@@ -10,6 +10,7 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use super::{documented_error, json_of, with_cookie};
+use crate::accounts::Accounts;
 use crate::app_start::{AppRequest, AppStartBody};
 use crate::error::ApiError;
 use crate::extract::{ClientAddress, CredentialFault, Presented};
@@ -38,6 +39,7 @@ pub(crate) struct AuthStartedBody {
         (status = 200, description = "Where to go", body = AuthStartedBody),
         (status = 400, description = "`{error}`: `Handle is required`, a handle that leads nowhere, an address that the operator did not list, or an account of a server that is not allowed"),
         (status = 403, description = "It came from a page of another site"),
+        (status = 409, description = "The device of the session that was shown holds as many accounts as it may"),
         (status = 429, description = "`{error}`: too many sign-ins"),
         (status = 502, description = "`{error}`: the account's server is at fault"),
         (status = 503, description = "`{error}`: the database does not answer, or too many logins are under way"),
@@ -45,13 +47,15 @@ pub(crate) struct AuthStartedBody {
 )]
 pub(crate) async fn post(
     State(sign_ins): State<SignIns>,
+    State(accounts): State<Accounts>,
     State(site): State<Site>,
     ClientAddress(client): ClientAddress,
     presented: Result<Presented, CredentialFault>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Response> {
-    let request = AppRequest { sign_ins: &sign_ins, site: &site, client, headers: &headers, presented };
+    let request =
+        AppRequest { sign_ins: &sign_ins, accounts: &accounts, site: &site, client, headers: &headers, presented };
     begin(request, body).await.map_err(|error| refusal(&error))
 }
 

@@ -66,6 +66,7 @@ pub(crate) struct AppTokensBody<'a> {
         (status = 400, description = "`{error: \"Invalid or expired code\"}`: the code is unknown, used or too old, or the verifier is not its own"),
         (status = 401, description = "`{error: \"Invalid or expired refresh token\", reason}`; reason is session_invalid or refresh_token_reused"),
         (status = 403, description = "It came from a page of another site"),
+        (status = 409, description = "The app's device holds as many accounts as it may"),
         (status = 500, description = "`{error: \"Token exchange failed\"}`: the database does not answer"),
     )
 )]
@@ -124,6 +125,7 @@ fn refusal(fault: HandoffFault) -> Response {
         HandoffFault::Verifier { .. } => {
             code("code_verifier_mismatch", "The code_verifier is not the one whose challenge the sign-in began with")
         }
+        HandoffFault::Full => worded(&ApiError::too_many_accounts()),
         HandoffFault::Renewal => renewal("session_invalid", "session_invalid"),
         HandoffFault::Reused => renewal("refresh_token_reused", "refresh_token_reused"),
         HandoffFault::Store(error) => {

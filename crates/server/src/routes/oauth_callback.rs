@@ -196,7 +196,7 @@ impl Ending {
         // cookie has just proved it.
         let device = present.or_else(|| device_of(&login.purpose));
         let session = self.arrivals.put(&login.account, device.as_ref(), &device_name).await;
-        let session = session.map_err(Unended::Here)?;
+        let session = session.map_err(|why| Unended::Here(why.into()))?;
         Ok(Ended::Here { session, login })
     }
 
