@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Runs reads side by side.
 #[derive(Debug)]
 pub(super) struct Readers {
-    options: SqliteConnectOptions,
+    options: Box<SqliteConnectOptions>,
     free: Semaphore,
     /// The one used last is taken first: its cache is warm, and the others need not even be open.
     pub(super) idle: Mutex<Vec<SqliteConnection>>,
@@ -33,7 +33,7 @@ pub(super) struct Readers {
 impl Readers {
     /// Opens nothing yet.
     pub(super) fn new(options: SqliteConnectOptions) -> Self {
-        Self { options, free: Semaphore::new(READERS as usize), idle: Mutex::new(Vec::new()) }
+        Self { options: Box::new(options), free: Semaphore::new(READERS as usize), idle: Mutex::new(Vec::new()) }
     }
 
     /// Reads rows. A connection whose read failed, or whose caller left in the middle, is not used again.
