@@ -109,32 +109,37 @@ fn worded(error: &ApiError) -> Response {
 }
 
 fn refusal(fault: HandoffFault) -> Response {
-    let code = |code, message: &str| {
+    let code = fault_code(&fault);
+    let of_code = |message: &str| {
         let body = json!({"error": "Invalid or expired code", "message": message});
         documented_error(StatusCode::BAD_REQUEST, code, &body)
     };
-    let renewal = |code: &'static str, reason: &str| {
-        let body = json!({"error": "Invalid or expired refresh token", "reason": reason});
-        documented_error(StatusCode::UNAUTHORIZED, code, &body)
-    };
     match fault {
-        HandoffFault::Code => code("code_invalid", "The code is unknown, was used, or is older than 60 seconds"),
-        HandoffFault::Verifier { left: 0 } => {
-            code("code_verifier_mismatch", "That was the third wrong code_verifier; the code is void")
-        }
+        HandoffFault::Code => of_code("The code is unknown, was used, or is older than 60 seconds"),
+        HandoffFault::Verifier { left: 0 } => of_code("That was the third wrong code_verifier; the code is void"),
         HandoffFault::Verifier { .. } => {
-            code("code_verifier_mismatch", "The code_verifier is not the one whose challenge the sign-in began with")
+            of_code("The code_verifier is not the one whose challenge the sign-in began with")
+        }
+        HandoffFault::Renewal | HandoffFault::Reused => {
+            let body = json!({"error": "Invalid or expired refresh token", "reason": code});
+            documented_error(StatusCode::UNAUTHORIZED, code, &body)
         }
         HandoffFault::Full => worded(&ApiError::too_many_accounts()),
-        HandoffFault::Renewal => renewal("session_invalid", "session_invalid"),
-        HandoffFault::Reused => renewal("refresh_token_reused", "refresh_token_reused"),
         HandoffFault::Store(error) => {
             tracing::warn!(%error, "an app's exchange failed");
-            documented_error(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "store_unavailable",
-                &json!({"error": "Token exchange failed"}),
-            )
+            documented_error(StatusCode::INTERNAL_SERVER_ERROR, code, &json!({"error": "Token exchange failed"}))
         }
+    }
+}
+
+/// The stable code of the header.
+const fn fault_code(fault: &HandoffFault) -> &'static str {
+    match fault {
+        HandoffFault::Code => "code_invalid",
+        HandoffFault::Verifier { .. } => "code_verifier_mismatch",
+        HandoffFault::Full => "too_many_accounts",
+        HandoffFault::Renewal => "session_invalid",
+        HandoffFault::Reused => "refresh_token_reused",
+        HandoffFault::Store(_) => "store_unavailable",
     }
 }

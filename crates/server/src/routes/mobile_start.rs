@@ -80,7 +80,8 @@ fn refusal(error: &ApiError) -> Response {
         _ => "Couldn't initiate login",
     };
     let status = match error.status {
-        status @ (StatusCode::TOO_MANY_REQUESTS
+        status @ (StatusCode::CONFLICT
+        | StatusCode::TOO_MANY_REQUESTS
         | StatusCode::SERVICE_UNAVAILABLE
         | StatusCode::PAYLOAD_TOO_LARGE
         | StatusCode::UNSUPPORTED_MEDIA_TYPE) => status,
