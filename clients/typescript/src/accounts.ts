@@ -47,6 +47,11 @@ export class Accounts {
     return (await this.#caller.ask('listAccounts', { signal })).accounts
   }
 
+  /** One account of the device, also by the handle that it had when it signed in last. */
+  find(account: string, signal?: AbortSignal): Promise<ListedAccount> {
+    return this.#caller.ask('findAccount', { names: { id: account }, signal })
+  }
+
   /**
    * Begins to add an account: open the `authUrl`. In a browser the person comes back to the path `redirect` with the
    * account added. An app that keeps its session goes on with `client.finishSignIn`.

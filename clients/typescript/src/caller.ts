@@ -2,7 +2,7 @@ import type { Clock } from './clock.js'
 import type { DeviceSession } from './device-session.js'
 import { MistakeError, RefusedError, SignInRequiredError } from './errors.js'
 import { ERROR_HEADER, problemOf } from './problem.js'
-import { fill, type PathNames } from './query.js'
+import { fill, type Params, type PathNames, queryOf } from './query.js'
 import { persevere } from './recovery.js'
 import { type Operations, routes } from './schema.js'
 import { type Call, isSafe, type Transport } from './transport.js'
@@ -27,6 +27,8 @@ export interface Question<Name extends OperationName> {
   readonly body?: Operations[Name]['body']
   /** What stands in the path. */
   readonly names?: Readonly<Record<PathNames<(typeof routes)[Name]['path']>, string>>
+  /** What stands behind the path. */
+  readonly params?: Params
   /** Further headers. */
   readonly headers?: Readonly<Record<string, string>>
   /** Ends the call. */
@@ -135,10 +137,10 @@ export class Caller {
 
 function callOf<Name extends OperationName>(name: Name, question: Question<Name>): RepeatableCall {
   const { method, path } = routes[name]
-  const { body, names, headers, signal, retry } = question
+  const { body, names, params, headers, signal, retry } = question
   return {
     method,
-    path: fill(path, names as Readonly<Record<string, string>>),
+    path: fill(path, names as Readonly<Record<string, string>>) + queryOf(params),
     headers,
     body: body === undefined ? undefined : JSON.stringify(body),
     signal,

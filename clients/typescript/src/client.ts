@@ -3,11 +3,12 @@ import { Caller, needsStore } from './caller.js'
 import { checkRedirect } from './callback.js'
 import { type Clock, systemClock } from './clock.js'
 import { DeviceSession } from './device-session.js'
+import { Devices } from './devices.js'
 import { MistakeError, OfflineError, ServerError, SignInRequiredError } from './errors.js'
 import { type BowerbirdEvent, follow } from './events.js'
 import { queryOf } from './query.js'
 import { type RandomBytes, systemRandom } from './random.js'
-import type { TokenHealth } from './schema.js'
+import type { SecurityEventsBody, TokenHealth } from './schema.js'
 import { HandOff, type SignedIn, type SignInOptions, type StartedSignIn } from './sign-in.js'
 import type { SecureStore } from './store.js'
 import { type Fetch, originOf, Transport } from './transport.js'
@@ -68,6 +69,8 @@ export interface SignInUrlOptions {
 export class BowerbirdClient {
   /** The accounts of this device. */
   readonly accounts: Accounts
+  /** Where they are signed in. */
+  readonly devices: Devices
   /** Methods of the active account's own server. */
   readonly xrpc: Xrpc
   readonly #caller: Caller
@@ -91,6 +94,7 @@ export class BowerbirdClient {
       this.#handOff = new HandOff({ caller: this.#caller, device, store, clock, random, redirect, name: name('signIn') })
     }
     this.accounts = new Accounts(this.#caller, this.#handOff)
+    this.devices = new Devices(this.#caller)
     this.xrpc = new Xrpc(this.#caller)
   }
 
@@ -166,6 +170,15 @@ export class BowerbirdClient {
   async tokenHealth(options: { readonly account?: string; readonly signal?: AbortSignal } = {}): Promise<TokenHealth[]> {
     const headers = options.account ? { 'bowerbird-account': options.account } : {}
     return this.#caller.ask('tokenHealth', { headers, signal: options.signal })
+  }
+
+  /** What happened to the accounts of this device, the latest first; `before` is the `next` of an earlier answer. */
+  async securityEvents(
+    options: { readonly account?: string; readonly before?: string; readonly signal?: AbortSignal } = {},
+  ): Promise<SecurityEventsBody> {
+    const headers = options.account ? { 'bowerbird-account': options.account } : {}
+    const params = { before: options.before }
+    return this.#caller.ask('listSecurityEvents', { headers, params, signal: options.signal })
   }
 
   /**

@@ -6,6 +6,7 @@
 export { Accounts, type ActivatedAccount, type AddAccountOptions, type AppPasswordOptions } from './accounts.js'
 export { BowerbirdClient, type ClientOptions, type Session, type SignInUrlOptions } from './client.js'
 export type { Clock } from './clock.js'
+export { type DeviceOptions, Devices } from './devices.js'
 export {
   BowerbirdError,
   type CallbackCode,
@@ -25,7 +26,18 @@ export type { AccessEvent, BowerbirdEvent, MissedEvent } from './events.js'
 export type { Params, ParamValue } from './query.js'
 export type { RandomBytes } from './random.js'
 export { NETWORK_PAUSES, SERVER_PAUSES } from './recovery.js'
-export type { AccountStatus, AuthType, ListedAccount, TokenHealth, TokenState } from './schema.js'
+export type {
+  AccountOnDevice,
+  AccountStatus,
+  AuthType,
+  DevicesBody,
+  ListedAccount,
+  ListedDevice,
+  SecurityEventBody,
+  SecurityEventsBody,
+  TokenHealth,
+  TokenState,
+} from './schema.js'
 export type { SignedIn, SignInOptions, StartedSignIn } from './sign-in.js'
 export {
   type ExpoSecureStore,

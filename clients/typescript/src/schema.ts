@@ -1,5 +1,15 @@
 // Made by `cargo xtask gen` from docs/src/reference/openapi.json; change the routes in the server, not this file.
 
+/** An account on a listed device. */
+export interface AccountOnDevice {
+  /** The DID. */
+  did: string
+  /** The handle. */
+  handle: string
+  /** The stable name. */
+  id: string
+}
+
 /** How an account stands. */
 export type AccountStatus = 'ok' | 'needs_reauth'
 
@@ -82,6 +92,14 @@ export interface AuthStartedBody {
 /** How an account signed in. */
 export type AuthType = 'oauth' | 'app_password'
 
+/** The devices of some accounts. */
+export interface DevicesBody {
+  /** This one first, then the one used last; a hundred at most. */
+  devices: ListedDevice[]
+  /** How many there are. */
+  total: number
+}
+
 /** The JSON object of an error. */
 export interface ErrorBody {
   /** A stable code. */
@@ -128,12 +146,74 @@ export interface ListedAccount {
   upgradeUrl?: string | null
 }
 
+/** A device as a list shows it. */
+export interface ListedDevice {
+  /** Those of its accounts that are signed in on the device that asks, too. */
+  accounts: AccountOnDevice[]
+  /** Whether it is the one that asks. */
+  current: boolean
+  /** Names the device until somebody signs in on it again. It opens nothing. */
+  id: string
+  /** When it was last used, to within five minutes, in milliseconds since 1970. */
+  lastSeenAt: number
+  /** A name for people, from what the app said when it signed in. */
+  name: string
+  /** The system, where it is known. */
+  platform?: string | null
+  /** When the first of these accounts came to it, in milliseconds since 1970. */
+  signedInAt: number
+}
+
 /** Where the person goes. */
 export interface MobileStartedBody {
   /** The page of the authorization server, to be opened in the browser that made this call. */
   authUrl: string
   /** Always true here. */
   success: boolean
+}
+
+/** A fresh seal. */
+export interface RefreshedBody {
+  /** What to keep instead of the seal that was sent. */
+  payload: RefreshedPayload
+  /** Always true here. */
+  success: boolean
+}
+
+/** What an app keeps. */
+export interface RefreshedPayload {
+  /** The active account's DID. */
+  did: string
+  /** The seal, for the session's whole life from now. */
+  sid: string
+}
+
+/** An entry. */
+export interface SecurityEventBody {
+  /** Whose account. */
+  accountId: string
+  /** When, in milliseconds since 1970. */
+  at: number
+  /** The device from which it was done, where that is another one. */
+  byDevice?: string | null
+  /** The device that it is about. */
+  deviceName?: string | null
+  /** Names it. */
+  id: string
+  /** One sentence for a person. */
+  message: string
+  /** Why the person was needed: a code. */
+  reason?: string | null
+  /** `signed_in`, `signed_out`, `signed_out_remotely`, `needs_reauth`, `outcome_unknown` or `recovered`. */
+  type: string
+}
+
+/** A piece of the history. */
+export interface SecurityEventsBody {
+  /** The latest first. */
+  events: SecurityEventBody[]
+  /** What `before` must be for the next piece; left out at the end. */
+  next?: string | null
 }
 
 /** A good session. */
@@ -158,10 +238,23 @@ export interface SessionBody {
   valid: boolean
 }
 
+/** Which devices. */
+export interface SignOutBody {
+  which: WhichDevices
+}
+
 /** The account, as the list shows it. */
 export type SignedInAccountBody = ListedAccount & {
   /** The new seal of a client that showed its seal as a bearer; the one that it showed is dead. Others get a cookie. */
   seal?: string | null
+}
+
+/** How many devices were left. */
+export interface SignedOutBody {
+  /** The devices that the accounts were taken off. */
+  ended: number
+  /** Always true here. */
+  success: boolean
 }
 
 /** How the tokens of one platform stand. */
@@ -215,6 +308,9 @@ export interface ValidateBody {
   valid: boolean
 }
 
+/** Which devices. */
+export type WhichDevices = 'others' | 'all'
+
 /** How each operation is called. */
 export const routes = {
   /** Lists the accounts of this device */
@@ -243,12 +339,26 @@ export const routes = {
   followEvents: { method: 'GET', path: '/api/events' },
   /** Tells how the tokens of an account stand */
   tokenHealth: { method: 'GET', path: '/api/tokens/health' },
+  /** Gives a fresh seal, and extends the session */
+  refreshSeal: { method: 'GET', path: '/mobile/refresh-token' },
+  /** Gives a fresh seal, and extends the session */
+  refreshSealByPost: { method: 'POST', path: '/mobile/refresh-token' },
   /** Checks the session */
   validateSession: { method: 'GET', path: '/validate-session' },
   /** Calls a query of the account's server */
   query: { method: 'GET', path: '/xrpc/{nsid}' },
   /** Calls a procedure of the account's server */
   procedure: { method: 'POST', path: '/xrpc/{nsid}' },
+  /** Finds an account of this device */
+  findAccount: { method: 'GET', path: '/api/accounts/{id}' },
+  /** Lists the devices on which the accounts of this device are signed in */
+  listDevices: { method: 'GET', path: '/api/devices' },
+  /** Signs the accounts of this device out of one device */
+  signOutDevice: { method: 'DELETE', path: '/api/devices/{device}' },
+  /** Signs the accounts of this device out of all other devices, or of all */
+  signOutDevices: { method: 'POST', path: '/api/devices/sign-out' },
+  /** Tells what happened to the accounts of this device */
+  listSecurityEvents: { method: 'GET', path: '/api/security-events' },
 } as const
 
 /** What each operation takes and answers, where that is JSON. */
@@ -279,10 +389,24 @@ export interface Operations {
   followEvents: { body: undefined; answer: unknown }
   /** Tells how the tokens of an account stand */
   tokenHealth: { body: undefined; answer: TokenHealth[] }
+  /** Gives a fresh seal, and extends the session */
+  refreshSeal: { body: undefined; answer: RefreshedBody }
+  /** Gives a fresh seal, and extends the session */
+  refreshSealByPost: { body: undefined; answer: RefreshedBody }
   /** Checks the session */
   validateSession: { body: undefined; answer: ValidateBody }
   /** Calls a query of the account's server */
   query: { body: undefined; answer: unknown }
   /** Calls a procedure of the account's server */
   procedure: { body: undefined; answer: unknown }
+  /** Finds an account of this device */
+  findAccount: { body: undefined; answer: ListedAccount }
+  /** Lists the devices on which the accounts of this device are signed in */
+  listDevices: { body: undefined; answer: DevicesBody }
+  /** Signs the accounts of this device out of one device */
+  signOutDevice: { body: undefined; answer: unknown }
+  /** Signs the accounts of this device out of all other devices, or of all */
+  signOutDevices: { body: SignOutBody; answer: SignedOutBody }
+  /** Tells what happened to the accounts of this device */
+  listSecurityEvents: { body: undefined; answer: SecurityEventsBody }
 }
