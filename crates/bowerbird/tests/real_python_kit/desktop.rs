@@ -20,7 +20,7 @@ impl Drop for Desktop {
 
 impl Desktop {
     /// Only where the two programs are installed; on CI their absence is a failure.
-    #[expect(clippy::disallowed_methods, reason = "a missing keyring is a failure on CI only")]
+    #[expect(clippy::disallowed_methods, clippy::print_stderr, reason = "a missing keyring is a failure on CI only")]
     pub(crate) fn start() -> Option<Self> {
         let there = |program| Command::new(program).arg("--version").output().is_ok_and(|ended| ended.status.success());
         if !there("dbus-daemon") || !there("gnome-keyring-daemon") {

@@ -1,4 +1,4 @@
-//! The Swift, Kotlin and Python sources of the kit on the device, written by UniFFI from the built library.
+//! The Swift, Kotlin and Python sources of the kit on the device, written by `UniFFI` from the built library.
 
 use crate::exec;
 use crate::ui::Ui;
@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use std::path::PathBuf;
 use std::process::Command;
 
-/// The language, the file as UniFFI names it, and where it is kept.
+/// The language, the file as `UniFFI` names it, and where it is kept.
 const SOURCES: &[(&str, &str, &str)] = &[
     ("swift", "BowerbirdClient.swift", "clients/swift/Sources/BowerbirdClient/BowerbirdClient.swift"),
     ("swift", "BowerbirdClientFFI.h", "clients/swift/include/BowerbirdClientFFI.h"),
