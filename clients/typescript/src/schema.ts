@@ -321,6 +321,8 @@ export const routes = {
   signInWithAppPassword: { method: 'POST', path: '/api/accounts/app-password' },
   /** Takes an account off this device */
   removeAccount: { method: 'DELETE', path: '/api/accounts/{id}' },
+  /** Finds an account of this device */
+  findAccount: { method: 'GET', path: '/api/accounts/{id}' },
   /** Makes an account of this device the active one */
   activateAccount: { method: 'POST', path: '/api/accounts/{id}/activate' },
   /** The picture of an account of this device */
@@ -335,8 +337,16 @@ export const routes = {
   startAppLogin: { method: 'POST', path: '/api/auth/start' },
   /** Exchanges a code, or a refresh string, for a session */
   exchangeTokens: { method: 'POST', path: '/api/auth/tokens' },
+  /** Lists the devices on which the accounts of this device are signed in */
+  listDevices: { method: 'GET', path: '/api/devices' },
+  /** Signs the accounts of this device out of all other devices, or of all */
+  signOutDevices: { method: 'POST', path: '/api/devices/sign-out' },
+  /** Signs the accounts of this device out of one device */
+  signOutDevice: { method: 'DELETE', path: '/api/devices/{device}' },
   /** Follows what happens to this device's accounts */
   followEvents: { method: 'GET', path: '/api/events' },
+  /** Tells what happened to the accounts of this device */
+  listSecurityEvents: { method: 'GET', path: '/api/security-events' },
   /** Tells how the tokens of an account stand */
   tokenHealth: { method: 'GET', path: '/api/tokens/health' },
   /** Gives a fresh seal, and extends the session */
@@ -349,16 +359,6 @@ export const routes = {
   query: { method: 'GET', path: '/xrpc/{nsid}' },
   /** Calls a procedure of the account's server */
   procedure: { method: 'POST', path: '/xrpc/{nsid}' },
-  /** Finds an account of this device */
-  findAccount: { method: 'GET', path: '/api/accounts/{id}' },
-  /** Lists the devices on which the accounts of this device are signed in */
-  listDevices: { method: 'GET', path: '/api/devices' },
-  /** Signs the accounts of this device out of one device */
-  signOutDevice: { method: 'DELETE', path: '/api/devices/{device}' },
-  /** Signs the accounts of this device out of all other devices, or of all */
-  signOutDevices: { method: 'POST', path: '/api/devices/sign-out' },
-  /** Tells what happened to the accounts of this device */
-  listSecurityEvents: { method: 'GET', path: '/api/security-events' },
 } as const
 
 /** What each operation takes and answers, where that is JSON. */
@@ -371,6 +371,8 @@ export interface Operations {
   signInWithAppPassword: { body: AppPasswordBody; answer: SignedInAccountBody }
   /** Takes an account off this device */
   removeAccount: { body: undefined; answer: unknown }
+  /** Finds an account of this device */
+  findAccount: { body: undefined; answer: ListedAccount }
   /** Makes an account of this device the active one */
   activateAccount: { body: undefined; answer: unknown }
   /** The picture of an account of this device */
@@ -385,8 +387,16 @@ export interface Operations {
   startAppLogin: { body: AppStartBody; answer: AuthStartedBody }
   /** Exchanges a code, or a refresh string, for a session */
   exchangeTokens: { body: TokensBody; answer: AppTokensBody }
+  /** Lists the devices on which the accounts of this device are signed in */
+  listDevices: { body: undefined; answer: DevicesBody }
+  /** Signs the accounts of this device out of all other devices, or of all */
+  signOutDevices: { body: SignOutBody; answer: SignedOutBody }
+  /** Signs the accounts of this device out of one device */
+  signOutDevice: { body: undefined; answer: unknown }
   /** Follows what happens to this device's accounts */
   followEvents: { body: undefined; answer: unknown }
+  /** Tells what happened to the accounts of this device */
+  listSecurityEvents: { body: undefined; answer: SecurityEventsBody }
   /** Tells how the tokens of an account stand */
   tokenHealth: { body: undefined; answer: TokenHealth[] }
   /** Gives a fresh seal, and extends the session */
@@ -399,14 +409,4 @@ export interface Operations {
   query: { body: undefined; answer: unknown }
   /** Calls a procedure of the account's server */
   procedure: { body: undefined; answer: unknown }
-  /** Finds an account of this device */
-  findAccount: { body: undefined; answer: ListedAccount }
-  /** Lists the devices on which the accounts of this device are signed in */
-  listDevices: { body: undefined; answer: DevicesBody }
-  /** Signs the accounts of this device out of one device */
-  signOutDevice: { body: undefined; answer: unknown }
-  /** Signs the accounts of this device out of all other devices, or of all */
-  signOutDevices: { body: SignOutBody; answer: SignedOutBody }
-  /** Tells what happened to the accounts of this device */
-  listSecurityEvents: { body: undefined; answer: SecurityEventsBody }
 }
