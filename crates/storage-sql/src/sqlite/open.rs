@@ -30,6 +30,7 @@ pub(super) async fn open(path: &Path) -> Result<SqliteConnection, OpenError> {
         drop(lock);
     }
     file::restrict(path);
+    look_for_damage(path).await?;
     let mut connection = connect(path, &writer_options(path)).await?;
     check_ours(path, &mut connection).await?;
     if progress(path, &mut connection).await? == Progress::Pending {
@@ -40,6 +41,26 @@ pub(super) async fn open(path: &Path) -> Result<SqliteConnection, OpenError> {
     keep_log(path, &mut connection).await?;
     check_durable(path, &mut connection).await?;
     Ok(connection)
+}
+
+/// Looks without being able to write: a writer that closes moves the log into the file, also into a damaged one.
+async fn look_for_damage(path: &Path) -> Result<(), OpenError> {
+    let found = match connect(path, &reader_options(path)).await {
+        Ok(mut connection) => {
+            let found = match check_ours(path, &mut connection).await {
+                Ok(()) => progress(path, &mut connection).await.map(|_| ()),
+                Err(error) => Err(error),
+            };
+            let _closed_or_not = connection.close().await;
+            found
+        }
+        Err(error) => Err(error),
+    };
+    match found {
+        Err(damaged @ OpenError::Damaged { .. }) => Err(damaged),
+        // Whatever else there is, the writer meets it too.
+        _ => Ok(()),
+    }
 }
 
 /// How the one writer connects. The journal mode is no option here: setting it would change a file that may be another
