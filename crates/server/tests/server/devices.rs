@@ -5,7 +5,7 @@ use std::time::Duration;
 use bowerbird_core::ports::{Cas, NewAccount};
 use bowerbird_core::{AccountId, DeviceAccount, DeviceSession, Did};
 use bowerbird_net::OsEntropy;
-use bowerbird_testkit::actors::Visitor;
+use bowerbird_testkit::actors::{App, Visitor};
 use bowerbird_testkit::fault::{FaultAccount, PasswordKind};
 use bowerbird_testkit::http_client::TestRequest;
 use serde_json::{Value, json};
@@ -439,5 +439,51 @@ async fn an_account_keeps_its_id_over_every_kind_of_sign_in() {
     house.wait_for_grants(&alice, 0).await;
     visitor.login(&alice.did).await.must_be(303);
     assert_eq!(visitor.get("/api/accounts").await.json()["accounts"][0]["id"], id.as_str());
+    house.network.assert_clean();
+}
+
+#[tokio::test]
+async fn an_app_is_held_to_the_same_number_and_what_it_fetches_is_in_the_history() {
+    let house = House::open().await;
+    let (alice, bob) = (house.network.add_account("alice.test"), house.network.add_account("bob.test"));
+    let visitor = house.visitor_as(&alice).await;
+    let bearer = format!("Bearer {}", visitor.seal().unwrap());
+    let start = |path: &str, handle: &str| {
+        let challenge = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+        let body = json!({"handle": handle, "code_challenge": challenge, "code_challenge_method": "S256"});
+        house.client().send(TestRequest::post_json(&house.url(path), &body).header("authorization", &bearer))
+    };
+    let verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+    let exchange = async |page: &str| {
+        let callback = house.visitor().authorize(page).await;
+        let link = house.client().get(&callback).await.expect_status(302).location().to_owned();
+        let code = link.split_once("code=").unwrap().1.to_owned();
+        let body = json!({"code": code, "code_verifier": verifier});
+        TestRequest::post_json(&house.url("/api/auth/tokens"), &body)
+    };
+    // Begun while there was a place, fetched when there is none.
+    let begun = start("/api/auth/start", "bob.test").await.expect_status(200).json();
+    let late = exchange(begun["authUrl"].as_str().unwrap()).await;
+    let more =
+        (1..DeviceSession::MAX_ACCOUNTS).map(|n| (format!("did:web:n{n}.example.com"), format!("n{n}.example.com")));
+    put_on_device(&house, &visitor, more).await;
+    house.network.clear_logs();
+    for path in ["/api/auth/start", "/api/auth/mobile-start"] {
+        let refused = start(path, "bob.test").await.expect_status(409);
+        assert_eq!(refused.header("bowerbird-error"), Some("too_many_accounts"), "{path}");
+    }
+    assert_eq!(house.sent(), Vec::<String>::new(), "nobody was asked");
+    let refused = house.client().send(late).await.expect_status(409);
+    assert_eq!(refused.header("bowerbird-error"), Some("too_many_accounts"));
+    house.wait_for_grants(&bob, 0).await;
+
+    // Without that session there is room, and the sign-in is in the account's history.
+    let body = json!({"handle": "bob.test", "code_challenge": "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM", "code_challenge_method": "S256"});
+    let begun = house.client().send(TestRequest::post_json(&house.url("/api/auth/start"), &body)).await;
+    let fetched = exchange(begun.expect_status(200).json()["authUrl"].as_str().unwrap()).await;
+    let tokens = house.client().send(fetched).await.expect_status(200).json();
+    let app = App::new(house.client().clone(), &house.base_url, tokens["accessToken"].as_str().unwrap());
+    let history = app.get("/api/security-events").await.expect_status(200).json();
+    assert_eq!(history["events"][0]["type"], "signed_in", "{history}");
     house.network.assert_clean();
 }
