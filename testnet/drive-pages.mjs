@@ -104,6 +104,13 @@ async function decide(person, accepts, page = main) {
   await (accepts ? accept : page.getByRole('button', { name: /deny|reject|cancel/i }).first()).click()
 }
 
+/** Does what leads to another page of ours, and waits until that is there: what is read before is the page that goes. */
+async function turn(action) {
+  const came = page.waitForEvent('framenavigated', (frame) => frame === page.mainFrame())
+  await Promise.all([came, action()])
+  await page.waitForLoadState('load')
+}
+
 /** Goes on with Tab until the focused button is called so. */
 async function tabTo(name) {
   for (let i = 0; i < 60; i++) {
@@ -176,10 +183,9 @@ try {
 
   // The keyboard alone: the switcher's buttons are reached by Tab and pressed by Enter, and say whom they lead to.
   await tabTo(new RegExp(`^Switch to .*@${first.handle}`))
-  await page.keyboard.press('Enter')
-  await page.waitForLoadState('load')
+  await turn(() => page.keyboard.press('Enter'))
   await note('switched')
-  await page.getByRole('button', { name: `Remove @${second.handle} from this device` }).click()
+  await turn(() => page.getByRole('button', { name: `Remove @${second.handle} from this device` }).click())
   await note('removed')
 
   // With the main password by mistake, then with an app password; and the offer of something better.
@@ -193,12 +199,12 @@ try {
   await pictures('10-main-password')
   seen.passwordsKept = await page.locator('input[type="password"]').evaluateAll((inputs) => inputs.map((input) => input.value))
   await page.getByLabel('App password', { exact: true }).fill(accounts[second.handle].appPassword)
-  await page.getByRole('button', { name: 'Sign in with the app password' }).click()
+  await turn(() => page.getByRole('button', { name: 'Sign in with the app password' }).click())
   await page.waitForURL((url) => url.pathname === '/')
   await note('byAppPassword')
   await pictures('11-app-password')
   seen.upgradeLeadsTo = await page.getByRole('link', { name: `Upgrade to OAuth: @${second.handle}` }).getAttribute('href')
-  await page.getByRole('button', { name: `Remove @${second.handle} from this device` }).click()
+  await turn(() => page.getByRole('button', { name: `Remove @${second.handle} from this device` }).click())
   await note('removedAgain')
 
   // The person ends the grant at the PDS; a call of an app finds out.
@@ -207,11 +213,11 @@ try {
   await page.goto(base)
   await note('needsReauth')
   await pictures('6-needs-reauth')
-  await page.getByRole('navigation').getByRole('link', { name: 'Security' }).click()
+  await turn(() => page.getByRole('navigation').getByRole('link', { name: 'Security' }).click())
   await page.getByText('A new sign-in is needed').waitFor()
   await note('security')
   await pictures('12-security')
-  await page.getByRole('navigation').getByRole('link', { name: 'Accounts' }).click()
+  await turn(() => page.getByRole('navigation').getByRole('link', { name: 'Accounts' }).click())
   await page.locator('main').getByRole('link', { name: 'Sign in again' }).first().click()
   await decide(first, true)
   await page.waitForURL((url) => url.href.startsWith(base))
@@ -219,16 +225,16 @@ try {
 
   // Two more devices of the same person; one is signed out from here, by the keyboard.
   for (const userAgent of [phone, desktop]) await signInElsewhere(first, userAgent)
-  await page.getByRole('navigation').getByRole('link', { name: 'Devices' }).click()
+  await turn(() => page.getByRole('navigation').getByRole('link', { name: 'Devices' }).click())
   await note('devices')
   await pictures('13-devices')
   await tabTo(/^Sign out Safari on iPhone/)
-  await page.keyboard.press('Enter')
+  await turn(() => page.keyboard.press('Enter'))
   await page.locator('ul.devices h2', { hasText: 'Safari on iPhone' }).waitFor({ state: 'detached' })
   await note('deviceSignedOut')
   await page.getByText('Sign out everywhere').click()
   await pictures('14-sign-out-everywhere')
-  await page.getByRole('button', { name: 'Sign out of all other devices' }).click()
+  await turn(() => page.getByRole('button', { name: 'Sign out of all other devices' }).click())
   await page.getByText('There is no other device.').waitFor()
   await note('othersSignedOut')
 
