@@ -20,6 +20,13 @@ impl Answer {
         self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
+    /// Every header but those that belong to this connection, names in lower case.
+    pub(crate) fn lasting_headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        let own = ["connection", "content-length", "date", "transfer-encoding"];
+        let lasting = self.headers.iter().filter(move |(name, _)| !own.contains(&name.as_str()));
+        lasting.map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// The `name=value` part of every cookie that is set, for a `Cookie` header.
     pub(crate) fn cookies(&self) -> Vec<String> {
         let set = self.headers.iter().filter(|(key, _)| key == "set-cookie");

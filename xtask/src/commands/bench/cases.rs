@@ -57,7 +57,9 @@ pub(super) enum Target {
     ManySeals,
     /// An axum route that does nothing.
     EmptyRoute,
-    /// The same, with the seals of [`Self::ManySeals`], so that both are asked the same.
+    /// An axum route that gives the very answer of [`Self::Session`] to the same request: what headers and body cost.
+    SameAnswer,
+    /// The empty route, with the seals of [`Self::ManySeals`], so that both are asked the same.
     EmptyRouteWithSeals,
 }
 
@@ -190,6 +192,13 @@ pub(super) const CASES: &[Case] = &[
         title: "session check, as a share of an empty axum route",
         measure: Measure::ThroughputRatio { ours: Target::Session, reference: Target::EmptyRoute },
         bound: Some(Bound::AtLeast(0.70)),
+    },
+    Case {
+        name: "session-same-answer",
+        title: "session check, as a share of an axum route that repeats its answer",
+        measure: Measure::ThroughputRatio { ours: Target::Session, reference: Target::SameAnswer },
+        // Nobody asked for one; it shows what part of the figure above is the answer's size.
+        bound: None,
     },
     Case {
         name: "session-cpu",

@@ -105,7 +105,8 @@ impl Lab {
             network.facts.pds.rsplit(':').next().and_then(|port| port.parse().ok()).context("the PDS has no port")?;
         let ports = Ports { bowerbird: port, nginx: ports::free_port()?, empty: ports::free_port()?, upstream };
         network.stop();
-        let reference = start_reference(workspace, &folder, ports)?;
+        let same = record(&folder, port, &cookie)?;
+        let reference = start_reference(workspace, &folder, ports, &same)?;
         let nginx = start_nginx(&folder, ports)?;
         let others = vec![reference, nginx];
         let bowerbird = Some(bowerbird);
@@ -154,6 +155,7 @@ impl Lab {
             Target::Nginx => (self.ports.nginx, CALL),
             Target::Upstream => (self.ports.upstream, CALL),
             Target::EmptyRoute | Target::EmptyRouteWithSeals => (self.ports.empty, "/empty"),
+            Target::SameAnswer => (self.ports.empty, "/same"),
         };
         format!("http://127.0.0.1:{port}{path}")
     }
@@ -161,7 +163,7 @@ impl Lab {
     /// The headers that go with it.
     fn headers(&self, target: Target) -> Vec<String> {
         match target {
-            Target::Session | Target::Proxied => vec![format!("Cookie: {}", self.cookie)],
+            Target::Session | Target::SameAnswer | Target::Proxied => vec![format!("Cookie: {}", self.cookie)],
             Target::SessionOnPostgres => self.pair.iter().map(|pair| format!("Cookie: {}", pair.cookie)).collect(),
             // A bearer needs no header against forgery.
             Target::Switch => {
@@ -205,7 +207,8 @@ impl Lab {
     /// One call to each target by hand, so that no figure is taken of an error page.
     fn check(&self) -> Result<()> {
         let mut bodies = Vec::new();
-        for target in [Target::Session, Target::EmptyRoute, Target::Upstream, Target::Nginx, Target::Proxied] {
+        let (session, proxied) = (Target::Session, Target::Proxied);
+        for target in [session, Target::SameAnswer, Target::EmptyRoute, Target::Upstream, Target::Nginx, proxied] {
             let url = self.url(target);
             let answer = http::get(&url, &[("Cookie", &self.cookie)])?;
             ensure!(answer.status == 200, "{url} answered {}: {}", answer.status, answer.body);
@@ -242,12 +245,23 @@ fn switch(port: u16, cookie: &str) -> Result<String> {
     Ok(format!("/api/accounts/{id}/activate"))
 }
 
-fn start_reference(workspace: &Workspace, folder: &Path, ports: Ports) -> Result<Server> {
+/// Keeps an answer of the session check for the reference server to repeat.
+fn record(folder: &Path, port: u16, cookie: &str) -> Result<PathBuf> {
+    let answer = http::get(&format!("http://127.0.0.1:{port}{SESSION}"), &[("Cookie", cookie)])?;
+    ensure!(answer.status == 200, "{SESSION} answered {}: {}", answer.status, answer.body);
+    let headers: String = answer.lasting_headers().map(|(name, value)| format!("{name}: {value}\n")).collect();
+    let file = folder.join("same.txt");
+    std::fs::write(&file, format!("{headers}\n{}", answer.body))?;
+    Ok(file)
+}
+
+fn start_reference(workspace: &Workspace, folder: &Path, ports: Ports, same: &Path) -> Result<Server> {
     let mut command = Command::new(workspace.target.join("release/xtask"));
     command.arg("serve-reference");
     for port in [ports.empty, ports.upstream] {
         command.args(["--port", &port.to_string()]);
     }
+    command.arg("--same").arg(same);
     let limit = Duration::from_secs(10);
     let (server, _) =
         Server::start_and_read("the reference server", &mut command, &folder.join("reference.log"), limit)?;
