@@ -135,13 +135,7 @@ impl Engine {
                 let mut connection = engine.connection().await?;
                 Connection::Postgres(&mut connection).execute(statement).await
             }
-            Self::Sqlite(engine) => {
-                engine
-                    .write_one(urgency, move |mut connection| {
-                        Box::pin(async move { connection.execute(statement).await })
-                    })
-                    .await
-            }
+            Self::Sqlite(engine) => Ok(engine.write_one(urgency, statement).await?.changed),
         }
     }
 
@@ -152,13 +146,7 @@ impl Engine {
                 let mut connection = engine.connection().await?;
                 Connection::Postgres(&mut connection).row(statement).await
             }
-            Self::Sqlite(engine) => {
-                engine
-                    .write_one(Urgency::Now, move |mut connection| {
-                        Box::pin(async move { connection.row(statement).await })
-                    })
-                    .await
-            }
+            Self::Sqlite(engine) => Ok(engine.write_one(Urgency::Now, statement).await?.rows.into_iter().next()),
         }
     }
 }

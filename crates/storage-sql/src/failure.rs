@@ -25,9 +25,9 @@ pub(crate) fn is_damage(error: &sqlx::Error) -> bool {
     code.is_some_and(|code| SQLITE_DAMAGED.contains(&(code & 0xff)))
 }
 
-/// Says who is at fault: the write itself, a row, or the database.
-pub(crate) fn store_error(error: sqlx::Error) -> StoreError {
-    let refused = match &error {
+/// Why the database refuses a write that another one, of the same transaction, need not suffer for.
+pub(crate) fn refusal(error: &sqlx::Error) -> Option<&'static str> {
+    match error {
         sqlx::Error::Database(database) => match database.kind() {
             ErrorKind::UniqueViolation => Some("that name is taken"),
             ErrorKind::ForeignKeyViolation => Some("what it hangs from is gone"),
@@ -37,8 +37,12 @@ pub(crate) fn store_error(error: sqlx::Error) -> StoreError {
                 .map(|_| "a text is too long"),
         },
         _ => None,
-    };
-    match refused {
+    }
+}
+
+/// Says who is at fault: the write itself, a row, or the database.
+pub(crate) fn store_error(error: sqlx::Error) -> StoreError {
+    match refusal(&error) {
         Some(why) => StoreError::Refused(why),
         None if is_damage(&error) => StoreError::Unavailable(Box::new(Damaged(error))),
         None => StoreError::Unavailable(Box::new(error)),

@@ -4,6 +4,7 @@ mod file;
 mod health;
 mod open;
 mod readers;
+mod statements;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -18,7 +19,8 @@ use sqlx::{ConnectOptions as _, Connection as _};
 pub(crate) use self::file::{beside, folder_of, for_owner, make_folder};
 use self::health::Health;
 use self::readers::Readers;
-use self::writer::{Extent, Writer};
+pub(crate) use self::statements::Done;
+use self::writer::Writer;
 use crate::engine::{Connection, Urgency};
 use crate::failure::{store_error, unavailable};
 use crate::open_error::OpenError;
@@ -56,17 +58,14 @@ impl SqliteEngine {
         F: for<'c> FnOnce(Connection<'c>) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
     {
         self.health.check()?;
-        self.health.note(self.writer.write(urgency, Extent::Several, job).await)
+        self.health.note(self.writer.write(urgency, job).await)
     }
 
-    /// The same for a job that runs one statement and nothing else: that undoes itself when it fails.
-    pub(crate) async fn write_one<T, F>(&self, urgency: Urgency, job: F) -> Result<T, StoreError>
-    where
-        T: Send + 'static,
-        F: for<'c> FnOnce(Connection<'c>) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
-    {
+    /// The same for one statement, which undoes itself when it fails, and shares its trip to the file with others.
+    pub(crate) async fn write_one(&self, urgency: Urgency, statement: Statement) -> Result<Done, StoreError> {
+        statement.check()?;
         self.health.check()?;
-        self.health.note(self.writer.write(urgency, Extent::OneStatement, job).await)
+        self.health.note(self.writer.write_one(urgency, statement).await)
     }
 
     /// Writes a consistent copy into an empty file, on a connection of its own, so that readers are not kept waiting.

@@ -9,11 +9,11 @@ use sqlx::{Encode, Type};
 #[derive(Debug)]
 pub(crate) struct Statement {
     pub(crate) sql: &'static str,
-    values: Vec<Value>,
+    pub(crate) values: Vec<Value>,
 }
 
 /// A value that both engines store the same way. NULL has a type because PostgreSQL asks for it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Value {
     Integer(Option<i64>),
     Text(Option<String>),
@@ -50,7 +50,8 @@ impl Statement {
     }
 }
 
-fn add_all<A, D>(values: Vec<Value>, arguments: &mut A) -> Result<(), sqlx::Error>
+/// Adds values to those of a driver.
+pub(crate) fn add_all<A, D>(values: Vec<Value>, arguments: &mut A) -> Result<(), sqlx::Error>
 where
     D: sqlx::Database,
     A: sqlx::Arguments<Database = D>,

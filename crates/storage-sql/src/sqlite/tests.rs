@@ -92,6 +92,67 @@ async fn a_failed_job_undoes_itself_alone() {
     assert_eq!(row.of("device_sessions").integer("number").unwrap(), 13);
 }
 
+const INSERT_DEVICE: &str = "INSERT INTO device_sessions VALUES ($1, 0, 0, 0, $2) RETURNING device_name";
+
+#[tokio::test]
+async fn a_refused_statement_leaves_those_of_its_commit_alone() {
+    let (_folder, engine) = engine().await;
+    // Queued together; each name comes twice.
+    let outcomes = join_all((0..20).map(|number: i64| {
+        let (name, device) = ((number / 2).to_string(), number.to_string());
+        engine.returning(Statement::new(INSERT_DEVICE).with(name).with(device))
+    }))
+    .await;
+    for (number, outcome) in outcomes.into_iter().enumerate() {
+        match outcome {
+            Ok(row) if number % 2 == 0 => {
+                assert_eq!(row.unwrap().of("device_sessions").text("device_name").unwrap(), number.to_string());
+            }
+            Err(StoreError::Refused("that name is taken")) if number % 2 == 1 => {}
+            other => panic!("{number}: {other:?}"),
+        }
+    }
+    let row = engine.row(Statement::new("SELECT count(*) AS number FROM device_sessions")).await.unwrap().unwrap();
+    assert_eq!(row.of("device_sessions").integer("number").unwrap(), 10);
+}
+
+#[tokio::test]
+async fn statements_of_one_commit_get_what_is_theirs() {
+    let (folder, engine) = engine().await;
+    let before = log_frames(folder.path());
+    let rows = join_all((0..64).map(|number: i64| {
+        engine.returning(Statement::new(INSERT_DEVICE).with(format!("n{number}")).with(number.to_string()))
+    }));
+    for (number, row) in rows.await.into_iter().enumerate() {
+        assert_eq!(row.unwrap().unwrap().of("device_sessions").text("device_name").unwrap(), number.to_string());
+    }
+    let frames = log_frames(folder.path()) - before;
+    assert!(frames < 64, "{frames} frames");
+
+    let rename = "UPDATE device_sessions SET device_name = $2 WHERE device_name < $1";
+    let changed = join_all(["2", "", "9"].map(|limit| engine.execute(Statement::new(rename).with(limit).with("z"))));
+    let changed: Vec<u64> = changed.await.into_iter().map(Result::unwrap).collect();
+    // Below "2" are 0, 1 and 10 to 19; the rest below "9" comes last.
+    assert_eq!(changed, [12, 0, 51]);
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_to_every_statement_of_the_commit() {
+    let (_folder, engine) = engine().await;
+    pragma(&engine, "PRAGMA max_page_count = 1").await;
+    let outcomes = join_all((0..10).map(|number: usize| {
+        let name = "x".repeat(if number == 5 { 1_000_000 } else { 1 });
+        engine.returning(Statement::new(INSERT_DEVICE).with(number.to_string()).with(name))
+    }))
+    .await;
+    let told = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+    let row = engine.row(Statement::new("SELECT count(*) AS number FROM device_sessions")).await.unwrap().unwrap();
+    assert_eq!(row.of("device_sessions").integer("number").unwrap(), i64::try_from(told).unwrap());
+    assert!(told < 10);
+    // The next commit is on a new connection, and finds no transaction left open.
+    assert!(engine.returning(Statement::new(INSERT_DEVICE).with("after").with("")).await.unwrap().is_some());
+}
+
 #[tokio::test]
 async fn many_writers_share_commits() {
     let (folder, engine) = engine().await;

@@ -2,7 +2,8 @@
 //!
 //! An fsync costs milliseconds and a statement microseconds, so whoever comes while a commit is under way shares the
 //! next one. A job that fails is undone alone: one of several statements has a savepoint of its own, and a single
-//! statement undoes itself. A caller that gives up does not stop its job, so a write is never cut in the middle.
+//! statement undoes itself. Where only single statements wait, all of them are one trip. A caller that gives up does not
+//! stop its job, so a write is never cut in the middle.
 
 use std::sync::Arc;
 
@@ -13,32 +14,33 @@ use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::sync::{mpsc, oneshot};
 
 use super::health::Health;
+use super::statements::{Done, Together, run_one};
 use crate::engine::{Connection, Urgency};
-use crate::failure::{store_error, unavailable};
+use crate::failure::{refusal, store_error, unavailable};
+use crate::statement::Statement;
 
 /// Jobs that wait before callers do.
 const QUEUE: usize = 1024;
 /// Jobs in one commit at most, so that the first of them does not wait long for the last.
 const BATCH: usize = 64;
 
-/// Hands jobs to the writing task; the task ends when this is dropped.
+/// Hands writes to the writing task; the task ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct Writer {
-    urgent: mpsc::Sender<Box<dyn Job>>,
-    quiet: mpsc::Sender<Box<dyn Job>>,
+    urgent: mpsc::Sender<Queued>,
+    quiet: mpsc::Sender<Queued>,
     orders: mpsc::Sender<Order>,
 }
 
-/// What a job does, which decides how it is undone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Extent {
-    /// One statement. Two round trips to the connection's thread are saved, which is more than such a job costs itself.
-    OneStatement,
+/// A write in the queue.
+enum Queued {
+    /// One statement, which undoes itself when it fails.
+    Statement(QueuedStatement),
     /// Several, with a savepoint before them.
-    Several,
+    Job(Box<dyn Job>),
 }
 
-/// How a job ended.
+/// How a write ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ended {
     Well,
@@ -46,6 +48,16 @@ enum Ended {
     Refused,
     /// It failed otherwise (disk full, I/O), and SQLite may have ended the whole transaction.
     Failed,
+}
+
+impl Ended {
+    fn of<T>(outcome: &Result<T, StoreError>) -> Self {
+        match outcome {
+            Ok(_) => Self::Well,
+            Err(StoreError::Refused(_)) => Self::Refused,
+            Err(_) => Self::Failed,
+        }
+    }
 }
 
 /// What is done between commits.
@@ -65,18 +77,30 @@ impl Writer {
         Self { urgent, quiet, orders }
     }
 
-    pub(super) async fn write<T, F>(&self, urgency: Urgency, extent: Extent, job: F) -> Result<T, StoreError>
+    /// Runs a job in a transaction of which others may be part, and answers once its commit is durable.
+    pub(super) async fn write<T, F>(&self, urgency: Urgency, job: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: for<'c> FnOnce(Connection<'c>) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
     {
         let (answer, answered) = oneshot::channel();
+        let job = QueuedJob { job: Some(job), outcome: None, answer };
+        self.queue(urgency, Queued::Job(Box::new(job)), answered).await
+    }
+
+    /// The same for one statement.
+    pub(super) async fn write_one(&self, urgency: Urgency, statement: Statement) -> Result<Done, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        let statement = QueuedStatement { statement, outcome: None, answer };
+        self.queue(urgency, Queued::Statement(statement), answered).await
+    }
+
+    async fn queue<T>(&self, urgency: Urgency, write: Queued, answered: Answered<T>) -> Result<T, StoreError> {
         let queue = match urgency {
             Urgency::Now => &self.urgent,
             Urgency::WhenQuiet => &self.quiet,
         };
-        let queued = queue.send(Box::new(QueuedJob { job: Some(job), extent, outcome: None, answer })).await;
-        queued.map_err(|_| closed())?;
+        queue.send(write).await.map_err(|_| closed())?;
         answered.await.unwrap_or_else(|_| Err(closed()))
     }
 
@@ -95,10 +119,17 @@ impl Writer {
     }
 }
 
+type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
+type Answered<T> = oneshot::Receiver<Result<T, StoreError>>;
+
+struct QueuedStatement {
+    statement: Statement,
+    outcome: Option<Result<Done, StoreError>>,
+    answer: Answer<Done>,
+}
+
 /// A job in the queue, with its result's type hidden.
 trait Job: Send {
-    /// What it does.
-    fn extent(&self) -> Extent;
     /// Runs it.
     fn run<'c>(&'c mut self, connection: Connection<'c>) -> BoxFuture<'c, Ended>;
     /// Tells the caller, once the commit is made or has failed.
@@ -107,9 +138,8 @@ trait Job: Send {
 
 struct QueuedJob<T, F> {
     job: Option<F>,
-    extent: Extent,
     outcome: Option<Result<T, StoreError>>,
-    answer: oneshot::Sender<Result<T, StoreError>>,
+    answer: Answer<T>,
 }
 
 impl<T, F> Job for QueuedJob<T, F>
@@ -117,41 +147,66 @@ where
     T: Send + 'static,
     F: for<'c> FnOnce(Connection<'c>) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
 {
-    fn extent(&self) -> Extent {
-        self.extent
-    }
-
     fn run<'c>(&'c mut self, connection: Connection<'c>) -> BoxFuture<'c, Ended> {
         Box::pin(async move {
             let Some(job) = self.job.take() else { return Ended::Failed };
             let outcome = job(connection).await;
-            let ended = match &outcome {
-                Ok(_) => Ended::Well,
-                Err(StoreError::Refused(_)) => Ended::Refused,
-                Err(_) => Ended::Failed,
-            };
+            let ended = Ended::of(&outcome);
             self.outcome = Some(outcome);
             ended
         })
     }
 
     fn answer(self: Box<Self>, committed: Result<(), StoreError>) {
-        let told = match (self.outcome, committed) {
-            (Some(Err(own)), _) => Err(own),
-            (_, Err(error)) => Err(error),
-            (Some(Ok(value)), Ok(())) => Ok(value),
-            (None, Ok(())) => Err(closed()),
-        };
-        let _caller_left = self.answer.send(told);
+        tell(self.answer, self.outcome, committed);
     }
+}
+
+impl QueuedStatement {
+    /// Runs it by itself. A failure says that nobody knows what became of the transaction.
+    async fn run(&mut self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+        let outcome = run_one(connection, &self.statement).await.map_err(store_error);
+        let ended = Ended::of(&outcome);
+        self.outcome = Some(outcome);
+        match ended {
+            Ended::Well | Ended::Refused => Ok(()),
+            Ended::Failed => Err(sqlx::Error::Protocol("a write of the same commit failed".to_owned())),
+        }
+    }
+}
+
+impl Queued {
+    fn statement(&self) -> Option<&Statement> {
+        match self {
+            Self::Statement(queued) => Some(&queued.statement),
+            Self::Job(_) => None,
+        }
+    }
+
+    fn answer(self, committed: Result<(), StoreError>) {
+        match self {
+            Self::Statement(QueuedStatement { outcome, answer, .. }) => tell(answer, outcome, committed),
+            Self::Job(job) => job.answer(committed),
+        }
+    }
+}
+
+fn tell<T>(answer: Answer<T>, outcome: Option<Result<T, StoreError>>, committed: Result<(), StoreError>) {
+    let told = match (outcome, committed) {
+        (Some(Err(own)), _) => Err(own),
+        (_, Err(error)) => Err(error),
+        (Some(Ok(value)), Ok(())) => Ok(value),
+        (None, Ok(())) => Err(closed()),
+    };
+    let _caller_left = answer.send(told);
 }
 
 struct Task {
     options: SqliteConnectOptions,
     health: Arc<Health>,
     connection: Option<SqliteConnection>,
-    urgent_jobs: mpsc::Receiver<Box<dyn Job>>,
-    quiet_jobs: mpsc::Receiver<Box<dyn Job>>,
+    urgent_jobs: mpsc::Receiver<Queued>,
+    quiet_jobs: mpsc::Receiver<Queued>,
     given_orders: mpsc::Receiver<Order>,
 }
 
@@ -181,7 +236,7 @@ impl Task {
     }
 
     /// Commits a job together with those that wait: the urgent first, then, where there is room, the others.
-    async fn commit_with(&mut self, first: Box<dyn Job>) {
+    async fn commit_with(&mut self, first: Queued) {
         let mut batch = vec![first];
         while batch.len() < BATCH {
             let Ok(job) = self.urgent_jobs.try_recv().or_else(|_| self.quiet_jobs.try_recv()) else { break };
@@ -196,7 +251,7 @@ impl Task {
         }
     }
 
-    async fn transaction(&mut self, batch: &mut [Box<dyn Job>]) -> Result<(), sqlx::Error> {
+    async fn transaction(&mut self, batch: &mut [Queued]) -> Result<(), sqlx::Error> {
         let connection = match &mut self.connection {
             Some(connection) => connection,
             none => none.insert(self.options.connect().await?),
@@ -237,22 +292,29 @@ impl Task {
     }
 }
 
-/// Runs the jobs in one transaction. An error here means that nothing of the batch is kept.
-async fn run_all(connection: &mut SqliteConnection, batch: &mut [Box<dyn Job>]) -> Result<(), sqlx::Error> {
-    // A statement by itself is its own transaction; two more trips to the connection's thread would cost more than it.
-    if let [alone] = batch
-        && alone.extent() == Extent::OneStatement
-    {
-        return run_alone(connection, alone.as_mut()).await;
+/// Runs the writes in one transaction. An error here means that nothing of the batch is kept.
+async fn run_all(connection: &mut SqliteConnection, batch: &mut [Queued]) -> Result<(), sqlx::Error> {
+    // A statement by itself is its own transaction.
+    if let [Queued::Statement(alone)] = batch {
+        return alone.run(connection).await;
+    }
+    if batch.iter().all(|write| matches!(write, Queued::Statement(_))) {
+        let together = Together::of(batch.iter().filter_map(Queued::statement))?;
+        match together.run(connection).await {
+            Ok(done) => return keep(batch, done),
+            // One of them is refused, and the others must not be: once more, and looked at one by one.
+            Err(error) if refusal(&error).is_some() => control(connection, "ROLLBACK").await?,
+            Err(error) => return Err(error),
+        }
     }
     // Takes the write lock at once, so that no statement in between can fail for want of it.
     control(connection, "BEGIN IMMEDIATE").await?;
-    for job in batch {
-        match job.extent() {
+    for write in batch {
+        match write {
             // A refusal undoes the statement and nothing else. After anything worse nobody knows whether there is a
             // transaction still, so that what follows might be committed by itself.
-            Extent::OneStatement => run_alone(connection, job.as_mut()).await?,
-            Extent::Several => {
+            Queued::Statement(statement) => statement.run(connection).await?,
+            Queued::Job(job) => {
                 control(connection, "SAVEPOINT job").await?;
                 let ended = job.run(Connection::Sqlite(connection)).await;
                 // When SQLite had to end the whole transaction (disk full), the savepoint is gone and this fails, as it
@@ -267,12 +329,17 @@ async fn run_all(connection: &mut SqliteConnection, batch: &mut [Box<dyn Job>]) 
     control(connection, "COMMIT").await
 }
 
-/// Runs a job whose failure says that nobody knows what became of the transaction.
-async fn run_alone(connection: &mut SqliteConnection, job: &mut dyn Job) -> Result<(), sqlx::Error> {
-    match job.run(Connection::Sqlite(connection)).await {
-        Ended::Well | Ended::Refused => Ok(()),
-        Ended::Failed => Err(sqlx::Error::Protocol("a write of the same commit failed".to_owned())),
+/// Keeps what each of a batch of statements did.
+fn keep(batch: &mut [Queued], done: Vec<Done>) -> Result<(), sqlx::Error> {
+    if done.len() != batch.len() {
+        return Err(sqlx::Error::Protocol(format!("{} statements ended {} times", batch.len(), done.len())));
     }
+    for (write, done) in batch.iter_mut().zip(done) {
+        if let Queued::Statement(statement) = write {
+            statement.outcome = Some(Ok(done));
+        }
+    }
+    Ok(())
 }
 
 async fn control(connection: &mut SqliteConnection, sql: &'static str) -> Result<(), sqlx::Error> {
