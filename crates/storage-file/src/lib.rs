@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `spill` | [`FileSpill`]: the port, and the thread that writes (many appends share one disk write) |
 //! | `ring` | one ring file: where entries lie, what may be overwritten |
+//! | `look` | reading the rings of others, who go on writing meanwhile |
 //! | `frame` | an entry as bytes: length, number, checksum; half-written ones are told from whole ones |
 //! | `entry` | an entry as text: tokens are sealed already |
 //! | `folder` | files for their owner alone, and the lock that gives each process a ring of its own |
@@ -13,6 +14,7 @@
 mod entry;
 mod folder;
 mod frame;
+mod look;
 mod marker;
 mod ring;
 mod spill;

@@ -10,10 +10,41 @@ use bowerbird_core::{ConnectionId, Generation};
 
 use crate::entry;
 use crate::folder;
-use crate::frame::{self, BLOCK, Found, LONGEST, SETTLED_AT, blocks_for, frame, settled_mark};
+use crate::frame::{self, BLOCK, Found, Frame, LONGEST, SETTLED_AT, blocks_for, frame, settled_mark};
 
 /// The beginning of the first block.
 const FIRST_BLOCK: &[u8] = b"Bowerbird spill, version 1\n";
+
+/// What stands in a ring's blocks, the first but for: each frame with the block where it begins.
+pub(crate) fn frames(image: &[u8]) -> impl Iterator<Item = (usize, Found<'_>)> {
+    let mut next = 1;
+    std::iter::from_fn(move || {
+        loop {
+            let block = next;
+            let rest = image.get(block * BLOCK..).filter(|rest| !rest.is_empty())?;
+            let found = frame::read(rest);
+            next += match found {
+                Found::Whole(Frame { payload, .. }) => blocks_for(payload.len()).unwrap_or(1),
+                Found::Nothing | Found::Broken => 1,
+            };
+            if found != Found::Nothing {
+                return Some((block, found));
+            }
+        }
+    })
+}
+
+/// Whether it is a ring without an entry yet; an error when it is none at all.
+pub(crate) fn is_new(image: &[u8]) -> io::Result<bool> {
+    let is_new = image.iter().all(|byte| *byte == 0);
+    if !is_new && !image.starts_with(FIRST_BLOCK) {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "it is no spill file of this release, or a damaged one",
+        ));
+    }
+    Ok(is_new)
+}
 
 /// An open and locked ring.
 #[derive(Debug)]
@@ -64,13 +95,7 @@ impl Ring {
         file.read_to_end(&mut image)?;
         // Never shorter than it was: entries may lie there.
         let blocks = bytes.div_ceil(BLOCK).max(image.len().div_ceil(BLOCK)).max(LONGEST + 1);
-        let is_new = image.iter().all(|byte| *byte == 0);
-        if !is_new && !image.starts_with(FIRST_BLOCK) {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "it is no spill file of this release, or a damaged one",
-            ));
-        }
+        let is_new = is_new(&image)?;
         if image.len() < blocks * BLOCK {
             file.seek(SeekFrom::End(0))?;
             file.write_all(&vec![0; blocks * BLOCK - image.len()])?;
@@ -85,21 +110,17 @@ impl Ring {
     }
 
     fn find_entries(&mut self, image: &[u8]) {
-        let mut block = 1;
-        while let Some(rest) = image.get(block * BLOCK..).filter(|rest| !rest.is_empty()) {
-            block += match frame::read(rest) {
-                Found::Nothing => 1,
-                Found::Broken => {
-                    tracing::warn!(block, "an entry of the spill file is not whole and is left out");
-                    1
-                }
+        for (block, found) in frames(image) {
+            match found {
                 Found::Whole(found) => self.remember(block, found),
-            };
+                Found::Nothing | Found::Broken => {
+                    tracing::warn!(block, "an entry of the spill file is not whole and is left out");
+                }
+            }
         }
     }
 
-    /// Gives how many blocks to go on by.
-    fn remember(&mut self, block: usize, found: frame::Frame<'_>) -> usize {
+    fn remember(&mut self, block: usize, found: Frame<'_>) {
         let blocks = blocks_for(found.payload.len()).unwrap_or(1);
         if found.number > self.newest {
             (self.newest, self.next) = (found.number, block + blocks);
@@ -110,7 +131,6 @@ impl Ring {
         } else {
             tracing::warn!(block, "an entry of the spill file was written by another release and is left out");
         }
-        blocks
     }
 
     /// Writes an entry, not yet to the disk: [`Self::sync`] does that for all that were written. Gives its block.

@@ -13,8 +13,9 @@ use bowerbird_core::{ConnectionId, Generation};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+use crate::look::Seen;
 use crate::ring::{AppendError, Ring, Whose};
-use crate::{entry, folder};
+use crate::{entry, folder, look};
 
 /// The usual length of a ring file: 255 entries of common size.
 pub const SPILL_BYTES: usize = 1 << 20;
@@ -42,8 +43,11 @@ pub struct OpenSpillError {
 /// processes that are gone whenever [`SpillStore::unsettled`] is asked. So ask it at the start, now and then, and before
 /// acting on a refresh that another process may have left behind. A ring in which nothing waits is let go again at once,
 /// for the next process that starts.
+///
+/// While one process works on a ring, or on what a dead one left in it, [`SpillStore::everywhere`] shows its entries to the others.
 #[derive(Debug)]
 pub struct FileSpill {
+    folder: PathBuf,
     orders: thread_queue::Sender<Order>,
     health: Arc<Mutex<Health>>,
     own_file: File,
@@ -106,7 +110,7 @@ impl FileSpill {
             .name("spill".to_owned())
             .stack_size(STACK_BYTES)
             .spawn(move || writer.run(&given))?;
-        Ok(Self { orders, health, own_file })
+        Ok(Self { folder: folder.to_owned(), orders, health, own_file })
     }
 
     /// Finishes what is queued and lets go of the ring. Otherwise that happens when the value is dropped, soon after.
@@ -148,6 +152,13 @@ impl SpillStore for FileSpill {
 
     async fn unsettled(&self) -> Result<Vec<SpillEntry>, SpillError> {
         self.ask(Order::Unsettled).await?
+    }
+
+    /// Not by the thread that writes: an answer that comes meanwhile is written down first.
+    async fn everywhere(&self, connection: ConnectionId) -> Result<Vec<SpillEntry>, SpillError> {
+        let folder = self.folder.clone();
+        let look = tokio::task::spawn_blocking(move || entries_of(&folder, connection));
+        look.await.map_err(|error| SpillError::Unwritable(error.into()))?.map_err(unwritable)
     }
 
     async fn high_marks(&self) -> Result<Vec<HighMark>, SpillError> {
@@ -240,8 +251,7 @@ impl Writer {
         for ring in &mut self.adopted {
             entries.extend(ring.unsettled()?);
         }
-        entries.sort_by_key(|(number, entry)| (entry.seen, entry.tokens.issued_at, *number));
-        Ok(entries.into_iter().map(|(_, entry)| entry).collect())
+        Ok(in_order(entries))
     }
 
     fn adopt(&mut self) -> io::Result<()> {
@@ -268,9 +278,19 @@ impl Writer {
         }
     }
 
+    /// Of all rings. Several processes that start together share those of the dead among them, and each must know what all
+    /// of these say. An entry that another one has still to store says how far its row was; about those that are held here, the
+    /// replay says it.
     fn high_marks(&self) -> Vec<HighMark> {
         let mut highest = self.marks.clone();
         raise(&mut highest, std::iter::once(&self.own).chain(&self.adopted).flat_map(Ring::high_marks));
+        let looked = look::each_entry(&self.folder, &self.numbers, |Seen { entry, settled, .. }| {
+            let stored = if settled { entry.seen.next() } else { entry.seen };
+            raise(&mut highest, [HighMark { connection: entry.connection, granted: entry.granted, stored }]);
+        });
+        if let Err(error) = looked {
+            tracing::warn!(%error, "a spill file of another process cannot be read; what it remembers is not compared");
+        }
         let mark = |((connection, granted), stored)| HighMark { connection, granted, stored };
         highest.into_iter().map(mark).collect()
     }
@@ -282,6 +302,23 @@ impl Writer {
             ring.unlock();
         }
     }
+}
+
+/// What waits for one connection, in whatever ring. If something was found, what could not be read matters less.
+fn entries_of(folder: &Path, connection: ConnectionId) -> io::Result<Vec<SpillEntry>> {
+    let mut entries = Vec::new();
+    let looked = look::each_entry(folder, &[], |Seen { entry, number, settled }| {
+        if !settled && entry.connection == connection {
+            entries.push((number, entry));
+        }
+    });
+    if entries.is_empty() { looked.map(|()| Vec::new()) } else { Ok(in_order(entries)) }
+}
+
+/// Those of one connection in the order of their generations; the number is that of the entry in its ring.
+fn in_order(mut entries: Vec<(u64, SpillEntry)>) -> Vec<SpillEntry> {
+    entries.sort_by_key(|(number, entry)| (entry.seen, entry.tokens.issued_at, *number));
+    entries.into_iter().map(|(_, entry)| entry).collect()
 }
 
 /// Keeps the highest of each.

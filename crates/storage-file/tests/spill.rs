@@ -238,6 +238,11 @@ proptest! {
             let Ok(spill) = FileSpill::open(folder.path(), SPILL_BYTES) else { return };
             let found = spill.unsettled().await.unwrap();
             assert!(found.iter().all(|found| entries.contains(found)));
+            for entry in &entries {
+                let of_it = found.iter().filter(|found| found.connection == entry.connection).cloned();
+                let seen = spill.everywhere(entry.connection).await.unwrap();
+                assert_eq!(seen, of_it.collect::<Vec<_>>(), "whoever only looks sees the same");
+            }
             if flips.is_empty() && cut.is_none() {
                 assert_eq!(found.len(), entries.len() - 1);
             }

@@ -56,8 +56,13 @@ pub trait SpillStore: Send + Sync {
     /// The entries that are not settled, oldest first, with those of processes that are gone: to be replayed before anything
     /// else at a start, now and then, and before a token is sent a second time.
     async fn unsettled(&self) -> Result<Vec<SpillEntry>, SpillError>;
-    /// For each grant the highest generation that this log still remembers having been stored: a row of the same grant
-    /// below it comes from an older backup.
+    /// The entries of one connection that are not settled, oldest first: in the logs of all processes that work in the same
+    /// place, also of those that live, and of those whose log another process is just taking over. For whoever would
+    /// otherwise do what must not be done while there is one. They are their holders' to settle; one that is being written
+    /// at this moment is among them or not.
+    async fn everywhere(&self, connection: ConnectionId) -> Result<Vec<SpillEntry>, SpillError>;
+    /// For each grant the highest generation that the logs in this place still remember having been stored: a row of the
+    /// same grant below it comes from an older backup.
     async fn high_marks(&self) -> Result<Vec<HighMark>, SpillError>;
 }
 
@@ -78,6 +83,10 @@ impl SpillStore for NoSpill {
     async fn settle(&self, _connection: ConnectionId, _seen: Generation) {}
 
     async fn unsettled(&self) -> Result<Vec<SpillEntry>, SpillError> {
+        Ok(Vec::new())
+    }
+
+    async fn everywhere(&self, _connection: ConnectionId) -> Result<Vec<SpillEntry>, SpillError> {
         Ok(Vec::new())
     }
 

@@ -1,8 +1,8 @@
 //! After a crash: what the spill holds goes into the rows, before anything is sent. At a start, and while serving for
 //! processes on the same folder that died.
 
-use bowerbird_core::CredentialState;
-use bowerbird_core::ports::{Cas, HighMark, SpillEntry};
+use bowerbird_core::ports::{Cas, HighMark, SpillEntry, StoreError};
+use bowerbird_core::{CredentialRecord, CredentialState};
 
 use crate::suspension::{RecoverError, Recovered, Suspension};
 use crate::{Vault, VaultHealth};
@@ -68,14 +68,22 @@ impl Vault {
             if row.generation < entry.seen || row.fields.granted_generation < entry.granted {
                 return Ok(Replayed::Behind);
             }
-            let SpillEntry { connection, seen, ref tokens, ref state, schedule, .. } = *entry;
-            if self.0.credentials.commit_refresh(connection, seen, tokens, state, schedule).await? == Cas::Done {
-                self.forget(connection);
-                tracing::info!(%connection, "renewed tokens from before a crash are stored");
-                self.tell_stored(&row, state, row.state != CredentialState::Ok).await;
+            if self.store_spilled(&row, entry).await? == Cas::Done {
                 return Ok(Replayed::Stored);
             }
         }
+    }
+
+    /// Puts an answer from the spill into the row that it succeeds, unless that one has changed since it was read.
+    pub(super) async fn store_spilled(&self, row: &CredentialRecord, entry: &SpillEntry) -> Result<Cas, StoreError> {
+        let SpillEntry { connection, seen, ref tokens, ref state, schedule, .. } = *entry;
+        let cas = self.0.credentials.commit_refresh(connection, seen, tokens, state, schedule).await?;
+        if cas == Cas::Done {
+            self.forget(connection);
+            tracing::info!(%connection, "renewed tokens that another process had written down are stored");
+            self.tell_stored(row, state, row.state != CredentialState::Ok).await;
+        }
+        Ok(cas)
     }
 }
 

@@ -4,7 +4,7 @@
 use super::checker::explore;
 use super::proofs::{ONE, TWO};
 use super::properties::Property;
-use super::world::{Doubt, Excuse, Fence, Intent, Policy, RULES, Rules, Setup, Swap};
+use super::world::{Doubt, Excuse, Fence, Intent, Policy, RULES, Rules, Seen, Setup, Swap};
 
 /// Searches until a violation, which must be one of those expected.
 fn harms(name: &str, setup: &Setup, expected: &[Property]) {
@@ -88,6 +88,26 @@ fn a_spill_that_is_not_replayed_first() {
 }
 
 #[test]
+fn only_the_spills_of_the_dead_are_looked_into() {
+    let rules = Rules { spills_seen: Seen::OfTheDead, ..RULES };
+    harms(
+        "the holder of the file is stopped, or has just taken it over",
+        &Setup { rules, excuse: Excuse::OutOfReachInMemory, ..TWO },
+        &[Property::NeverAgainstASuccessor],
+    );
+}
+
+#[test]
+fn an_answer_that_was_seen_and_not_stored_is_worked_against() {
+    let rules = Rules { spills_seen: Seen::All, heeds_what_it_saw: false, ..RULES };
+    harms(
+        "the database fails between the spill and the row",
+        &Setup { rules, excuse: Excuse::OutOfReachInMemory, ..TWO },
+        &[Property::NeverAgainstASuccessor],
+    );
+}
+
+#[test]
 fn a_lease_taken_without_looking_at_the_generation() {
     let rules = Rules { begin_compares: false, ..RULES };
     harms("what was read before is sent after a commit", &without(rules), &[Property::NeverSpent]);
@@ -138,7 +158,7 @@ fn a_limit_of_resends_gives_up_sessions_that_are_alive() {
 fn residual_the_excused_case_is_real() {
     let setup = Setup { excuse: Excuse::Nothing, ..TWO };
     harms("an instance out of reach held the successor", &setup, &[Property::NeverAgainstASuccessor]);
-    let rules = Rules { shared_spill: true, ..RULES };
+    let rules = Rules { spills_seen: Seen::All, ..RULES };
     harms("also with a shared spill: in memory", &Setup { rules, ..setup }, &[Property::NeverAgainstASuccessor]);
 }
 

@@ -2,7 +2,7 @@
 
 use super::checker::{Explored, explore};
 use super::properties::Property;
-use super::world::{COARSE, Doubt, Excuse, FINE, Policy, RULES, Rules, Setup, Timing};
+use super::world::{COARSE, Doubt, Excuse, FINE, Policy, RULES, Rules, Seen, Setup, Timing};
 
 /// The world that the others are variations of.
 pub(crate) const TWO: Setup = Setup {
@@ -70,10 +70,11 @@ fn one_instance_never_works_against_its_own_successor() {
     }
 }
 
-/// Where every instance can read every spill file, what was spilled is never worked against.
+/// Where every instance reads every spill file, what was spilled is never worked against: also when its holder is stopped,
+/// cut off from the database, or has just taken it over from a dead one.
 #[test]
 fn with_a_shared_spill_only_what_is_in_memory_can_be_out_of_reach() {
-    let rules = Rules { shared_spill: true, ..RULES };
+    let rules = Rules { spills_seen: Seen::All, ..RULES };
     holds("two instances, shared spill", &Setup { rules, excuse: Excuse::OutOfReachInMemory, ..TWO });
 }
 

@@ -3,7 +3,7 @@
 use super::checker::{Kind, Steps};
 use super::properties::{self, Property};
 use super::world::{
-    Doubt, Fence, Intent, Outcome, Phase, Reason, Request, Row, RowState, Run, Setup, Spilled, Swap, Token, World,
+    Doubt, Fence, Intent, Outcome, Phase, Reason, Request, Row, RowState, Run, Seen, Setup, Spilled, Swap, Token, World,
 };
 
 /// Every step that this instance may take by itself.
@@ -145,12 +145,21 @@ fn leased(setup: &Setup, world: &World, who: usize, run: Run, out: &mut Steps) {
         if world.instances[who].cut_off || world.row.generation != run.seen {
             return out.push(world, who, "does not send again", Kind::Works, |next| idle(next, who));
         }
-        let spilled = world.instances.iter().find_map(|other| other.spill.filter(|held| held.seen == run.seen));
-        if let Some(held) = spilled.filter(|_| rules.shared_spill) {
-            return out.push(world, who, "commits what another spilled", Kind::Works, |next| {
+        let sees = |other: usize| match rules.spills_seen {
+            Seen::Own => false,
+            Seen::OfTheDead => world.instances[other].phase == Phase::Down,
+            Seen::All => true,
+        };
+        let spilled = (0..2).filter(|other| *other == who || sees(*other)).find_map(|other| world.instances[other].spill);
+        if let Some(held) = spilled.filter(|held| held.seen == run.seen && rules.spills_seen != Seen::Own) {
+            out.push(world, who, "commits what another spilled", Kind::Works, |next| {
                 commit(setup, next, who, held);
                 idle(next, who)
             });
+            if rules.heeds_what_it_saw {
+                return out.push(world, who, "cannot commit it, and does not send", Kind::Faults, |next| idle(next, who));
+            }
+            return out.push(world, who, "cannot commit it, and sends", Kind::Faults, |next| send(setup, next, who, run));
         }
         let late = |other: usize| {
             let at_work = !world.instances[other].paused && !world.instances[other].cut_off;

@@ -91,6 +91,17 @@ pub(crate) enum Doubt {
     QuietFromIntent,
 }
 
+/// Whose spill files are looked through before a second send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// One's own: each instance has a disk of its own.
+    Own,
+    /// Those of the dead as well, while nobody has taken them over.
+    OfTheDead,
+    /// All, whoever holds them.
+    All,
+}
+
 /// The rules of the protocol, each of which a mutant breaks.
 #[expect(clippy::struct_excessive_bools, reason = "each is a rule that can be switched off by itself")]
 #[derive(Clone, Copy, Debug)]
@@ -115,8 +126,10 @@ pub(crate) struct Rules {
     pub(crate) answer_before_deadline: bool,
     /// "Not consumed" after an unknown outcome leaves the older doubt.
     pub(crate) keeps_doubt: bool,
-    /// Before a second send, the spill files of all instances are looked through.
-    pub(crate) shared_spill: bool,
+    /// The spill files that are looked through before a second send.
+    pub(crate) spills_seen: Seen,
+    /// Whoever sees the successor in a spill file and cannot store it does not send.
+    pub(crate) heeds_what_it_saw: bool,
     /// Sends of one token that may have consumed it, at most; None: until the server speaks.
     pub(crate) sends: Option<u8>,
 }
@@ -136,7 +149,8 @@ pub(crate) const RULES: Rules = Rules {
     late_holder_grace: true,
     answer_before_deadline: true,
     keeps_doubt: true,
-    shared_spill: false,
+    spills_seen: Seen::Own,
+    heeds_what_it_saw: true,
     sends: None,
 };
 

@@ -36,6 +36,7 @@ fn ten_thousand_histories_break_no_promise() {
         "suspensions",
         "drained",
         "stored from the spill at a start",
+        "answers seen in a spill before a second send",
         "probe: accepted",
         "probe: refused",
         "spent tokens presented",
@@ -54,6 +55,16 @@ fn ten_thousand_histories_break_no_promise() {
         let count = campaign.counts.get(what).copied().unwrap_or(0);
         assert!(count >= 20, "{what} came up {count} times");
     }
+}
+
+/// One process has just taken the spill file of a dead one, and meets errors of the store. Another sees the answer in it, meets such
+/// errors as well, and sent the spent token all the same, before that was forbidden. Found among a million.
+#[test]
+fn an_answer_that_is_seen_and_not_stored_is_never_worked_against() {
+    let outcome = play(122_316, None, true);
+    assert!(outcome.faults.is_empty(), "{:?}", outcome.faults);
+    let seen = outcome.counts.get("answers seen in a spill before a second send");
+    assert!(seen.is_some(), "it is another history now; look for the like of it:\n{}", outcome.trace.join("\n"));
 }
 
 #[test]

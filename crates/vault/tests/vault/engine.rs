@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -22,6 +22,10 @@ use super::support::{DUE, EXPIRED, House, LIFE, Reply, connect, issuer_port, new
 #[derive(Default)]
 struct MemorySpill {
     entries: Mutex<Vec<SpillEntry>>,
+    /// What lies in the file of another living process.
+    held: Mutex<Vec<SpillEntry>>,
+    /// So many looks at all files fail.
+    blind: AtomicU32,
     marks: Mutex<BTreeMap<(ConnectionId, Generation), Generation>>,
     full: AtomicBool,
     /// Says that it is ready, and then takes nothing.
@@ -55,6 +59,16 @@ impl SpillStore for MemorySpill {
 
     async fn unsettled(&self) -> Result<Vec<SpillEntry>, SpillError> {
         Ok(self.entries.lock().clone())
+    }
+
+    async fn everywhere(&self, connection: ConnectionId) -> Result<Vec<SpillEntry>, SpillError> {
+        if self.blind.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |looks| looks.checked_sub(1)).is_ok() {
+            return Err(SpillError::Unwritable("too many open files".into()));
+        }
+        let mut entries = self.entries.lock().clone();
+        entries.extend(self.held.lock().iter().cloned());
+        entries.retain(|entry| entry.connection == connection);
+        Ok(entries)
     }
 
     async fn high_marks(&self) -> Result<Vec<HighMark>, SpillError> {
@@ -215,7 +229,97 @@ async fn before_a_second_send_what_a_dead_process_left_in_the_spill_is_stored() 
     assert_eq!(spill.entries.lock().len(), 1);
     house.pass(130);
     assert_eq!(living.checkout(house.connection).await.unwrap().access_token.expose(), "at-1");
+    assert_eq!(living.take_over().await.unwrap(), Recovered { stored: 0, settled: 1, restored: 0 });
     assert_eq!((house.issuer.sends(), spill.entries.lock().len()), (1, 0));
+}
+
+/// A process that died with an answer in its spill, whose file another one has taken and does not get to work on; or one that
+/// was stopped after it had written its answer down.
+#[tokio::test(start_paused = true)]
+async fn before_a_second_send_what_waits_in_the_file_of_a_living_process_is_stored() {
+    let (house, spill, diary) = (House::new().await, Arc::new(MemorySpill::default()), Arc::<Diary>::default());
+    let living = instance(&house, &spill, &diary);
+    house.pass(EXPIRED);
+    die_with_an_answer_in_the_spill(&house, instance(&house, &spill, &diary));
+    let held = std::mem::take(&mut *spill.entries.lock());
+    spill.held.lock().clone_from(&held);
+    house.pass(130);
+    assert_eq!(living.checkout(house.connection).await.unwrap().access_token.expose(), "at-1");
+    assert_eq!((house.issuer.sends(), house.issuer.replays()), (1, 0));
+    assert_eq!(*diary.events.lock(), ["refreshed", "recovered"]);
+    assert!(spill.marks.lock().is_empty(), "its holder settles it");
+
+    // The holder comes to it, and finds it stored.
+    *spill.entries.lock() = std::mem::take(&mut *spill.held.lock());
+    let holder = instance(&house, &spill, &diary);
+    assert_eq!(holder.recover().await.unwrap(), Recovered { stored: 0, settled: 1, restored: 0 });
+    assert_eq!((house.row().await.generation, house.stored_refresh_token().await.as_str()), (nth(2), "rt-1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_the_answer_in_hand_nothing_is_sent_though_the_database_does_not_take_it() {
+    let (house, spill, diary) = (House::new().await, Arc::new(MemorySpill::default()), Arc::default());
+    let living = instance(&house, &spill, &diary);
+    house.pass(EXPIRED);
+    die_with_an_answer_in_the_spill(&house, instance(&house, &spill, &diary));
+    house.pass(130);
+    house.credentials.commits_down.store(true, Ordering::SeqCst);
+    let refused = living.checkout(house.connection).await;
+    assert!(matches!(refused, Err(CheckoutError::TryLater { .. })), "{refused:?}");
+    landed_at(&living).await;
+    assert_eq!(house.issuer.sends(), 1);
+    house.credentials.commits_down.store(false, Ordering::SeqCst);
+    house.pass(130);
+    assert_eq!(living.checkout(house.connection).await.unwrap().access_token.expose(), "at-1");
+    assert_eq!((house.issuer.sends(), house.issuer.replays()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_into_the_spills_that_fails_is_taken_again_before_a_second_send() {
+    for (blind, sends) in [(1, 1), (6, 1), (1000, 2)] {
+        let (house, spill, diary) = (House::new().await, Arc::new(MemorySpill::default()), Arc::default());
+        let living = instance(&house, &spill, &diary);
+        house.pass(EXPIRED);
+        die_with_an_answer_in_the_spill(&house, instance(&house, &spill, &diary));
+        house.pass(130);
+        spill.blind.store(blind, Ordering::SeqCst);
+        drop(living.checkout(house.connection).await);
+        landed_at(&living).await;
+        // What can never be read does not keep a credential in doubt for good.
+        assert_eq!(house.issuer.sends(), sends, "{blind} looks fail");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn before_a_second_send_answers_that_do_not_fit_the_row_say_nothing() {
+    let (house, spill, diary) = (House::new().await, Arc::new(MemorySpill::default()), Arc::default());
+    let living = instance(&house, &spill, &diary);
+    house.pass(EXPIRED);
+    die_with_an_answer_in_the_spill(&house, instance(&house, &spill, &diary));
+    let waiting = spill.entries.lock().remove(0);
+    let of_another_grant = SpillEntry { granted: Generation(waiting.granted.0 - 1), ..waiting.clone() };
+    let of_before = SpillEntry { seen: Generation(waiting.seen.0 - 1), ..waiting };
+    *spill.held.lock() = vec![of_before, of_another_grant];
+    house.pass(130);
+    house.issuer.reply(Reply::Refused);
+    living.checkout(house.connection).await.unwrap_err();
+    assert_eq!((house.issuer.sends(), house.row().await.generation), (2, nth(1)));
+    assert_eq!((spill.held.lock().len(), living.health().suspended), (2, None), "they are others' to judge");
+}
+
+#[tokio::test(start_paused = true)]
+async fn before_a_second_send_an_answer_for_a_later_row_shows_a_restored_database() {
+    let (house, spill, diary) = (House::new().await, Arc::new(MemorySpill::default()), Arc::default());
+    let living = instance(&house, &spill, &diary);
+    house.pass(EXPIRED);
+    die_with_an_answer_in_the_spill(&house, instance(&house, &spill, &diary));
+    let waiting = spill.entries.lock().remove(0);
+    let of_a_later_row = SpillEntry { seen: waiting.seen.next(), ..waiting.clone() };
+    *spill.held.lock() = vec![waiting, of_a_later_row];
+    house.pass(130);
+    living.checkout(house.connection).await.unwrap_err();
+    assert_eq!((house.issuer.sends(), house.row().await.generation), (1, nth(1)));
+    assert_eq!(living.health().suspended, Some(Suspension::RestoredBackup));
 }
 
 #[tokio::test(start_paused = true)]
@@ -433,7 +537,11 @@ async fn a_herd_is_driven_slowly_and_holds_nobody_else_up() {
 
 /// Waits until no refresh is under way.
 async fn landed(house: &House) {
-    while house.vault.health().in_flight > 0 {
+    landed_at(&house.vault).await;
+}
+
+async fn landed_at(vault: &Vault) {
+    while vault.health().in_flight > 0 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }

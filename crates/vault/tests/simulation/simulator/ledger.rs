@@ -16,6 +16,9 @@ use super::plan::{Plan, Policy};
 /// The mark of every secret: it must never be found in a store.
 pub(crate) const SECRET: &str = "SIM-";
 
+/// So long before the first byte, at most, does whoever sends once more look into the spills.
+const LAST_LOOK: Duration = Duration::from_secs(1);
+
 /// A token's place: session and number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Place {
@@ -67,8 +70,8 @@ struct Minted {
     /// The instance whose socket its answer reached, and whether the instance itself got it.
     reached: Option<usize>,
     taken: bool,
-    /// The folder in which it was written down.
-    spilled: Option<usize>,
+    /// The folder in which it was written down, and when.
+    spilled: Option<(usize, Duration)>,
     stored: bool,
     /// Requests with it that the issuer has not answered yet.
     under_way: usize,
@@ -243,9 +246,13 @@ impl Ledger {
         if minted.stored {
             return End::Ours;
         }
+        let connection = self.sessions[current.session].connection;
+        let sees = |(folder, at): (usize, Duration)| {
+            folder == sender.folder && at + LAST_LOOK < now && !sender.is_blind_for(connection)
+        };
         match (minted.spilled, holder.is_dead()) {
-            // On a disk that the sender reads before it sends a second time.
-            (Some(folder), true) if folder == sender.folder && !sender.spill_failed_lately(now) => End::Ours,
+            // On a disk that the sender reads before it sends a second time, whoever holds the file.
+            (Some(spilled), _) if sees(spilled) => End::Ours,
             (Some(_), true) => End::OutOfReach,
             (None, true) => End::LostInCrash,
             (_, false) if holder.is_out_of_reach(now) => End::OutOfReach,
@@ -268,10 +275,10 @@ impl Ledger {
     }
 
     /// Tokens were written down in a folder.
-    pub(crate) fn spilled(&mut self, tokens: &SealedTokens, folder: usize) {
+    pub(crate) fn spilled(&mut self, tokens: &SealedTokens, folder: usize, now: Duration) {
         self.look_for_secrets(tokens);
         if let Some(place) = Place::of_scope(&tokens.scope) {
-            self.sessions[place.session].minted[place.number].spilled = Some(folder);
+            self.sessions[place.session].minted[place.number].spilled = Some((folder, now));
         }
     }
 

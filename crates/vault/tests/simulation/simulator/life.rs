@@ -2,9 +2,11 @@
 //! any call of a port. Whatever is not seen through a port cannot be told from what did not happen; so a killed process
 //! is one whose calls never return.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bowerbird_core::ConnectionId;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -25,7 +27,8 @@ pub(crate) struct Life {
     wall_offset: AtomicI64,
     cut_off_until: Mutex<Duration>,
     troubled_at: Mutex<Option<Duration>>,
-    spill_failed_at: Mutex<Option<Duration>>,
+    /// Whose answer it looked for in the spills and could not see.
+    blind_for: Mutex<BTreeSet<ConnectionId>>,
     /// How long it was stopped, for a clock that does not count it.
     slept: Mutex<Duration>,
     suspended: AtomicBool,
@@ -47,7 +50,7 @@ impl Life {
             wall_offset: AtomicI64::new(wall_offset),
             cut_off_until: Mutex::default(),
             troubled_at: Mutex::default(),
-            spill_failed_at: Mutex::default(),
+            blind_for: Mutex::default(),
             slept: Mutex::default(),
             suspended: AtomicBool::new(false),
             draining: AtomicBool::new(false),
@@ -136,12 +139,19 @@ impl Life {
         self.is_stopped() || self.is_dead() || self.troubled_at.lock().is_some_and(|at| now < at + AFTERMATH)
     }
 
-    pub(crate) fn spill_failed(&self, now: Duration) {
-        *self.spill_failed_at.lock() = Some(now);
+    /// It looked for an answer in the spills.
+    pub(crate) fn looked(&self, connection: ConnectionId, could_see: bool) {
+        let mut blind_for = self.blind_for.lock();
+        if could_see {
+            blind_for.remove(&connection);
+        } else {
+            blind_for.insert(connection);
+        }
     }
 
-    pub(crate) fn spill_failed_lately(&self, now: Duration) -> bool {
-        self.spill_failed_at.lock().is_some_and(|at| now < at + Duration::from_mins(1))
+    /// Whether its last look failed.
+    pub(crate) fn is_blind_for(&self, connection: ConnectionId) -> bool {
+        self.blind_for.lock().contains(&connection)
     }
 
     pub(crate) fn set_wall_offset(&self, millis: i64) {

@@ -36,10 +36,12 @@ pub(crate) enum Mutant {
     DoubtForgotten,
     /// A refresh token is written into the row as it is.
     StoredInTheClear,
+    /// Before a second send, only those spills are looked at that no other living process holds.
+    HeldSpillsUnseen,
 }
 
 impl Mutant {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::SpillForgets,
         Self::CommitIgnoresGeneration,
         Self::LeaseIgnored,
@@ -48,6 +50,7 @@ impl Mutant {
         Self::ErrorTakenForRefusal,
         Self::DoubtForgotten,
         Self::StoredInTheClear,
+        Self::HeldSpillsUnseen,
     ];
 }
 

@@ -127,7 +127,7 @@ impl Game {
             Arc::new(Clocks { world: of_world(), life: of_life() }),
             Arc::new(SeededEntropy::new(self.seed.wrapping_mul(31).wrapping_add(life.number as u64))),
             VaultSurroundings {
-                spill: Arc::new(Spill { world: of_world(), life: of_life() }),
+                spill: Arc::new(Spill::open(of_world(), of_life())),
                 observer: Arc::new(Diary { world: of_world() }),
                 changes: feed,
             },

@@ -20,7 +20,7 @@ pub(crate) struct Credentials {
 }
 
 /// How a call fails.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Failure {
     Before,
     After,
@@ -34,7 +34,9 @@ impl Credentials {
         let failure = world.goes_wrong(world.plan.store_fails).then(|| {
             life.trouble(world.elapsed());
             world.ledger.lock().count("store errors");
-            if world.rng(|rng| rng.permille(500)) { Failure::Before } else { Failure::After }
+            let failure = if world.rng(|rng| rng.permille(500)) { Failure::Before } else { Failure::After };
+            world.note(|| format!("instance {} meets an error of the store, {failure:?} the effect", life.number));
+            failure
         });
         if world.goes_wrong(world.plan.store_fails / 8) {
             let slow = Duration::from_secs(world.rng(|rng| rng.between(1, 60)));
