@@ -8,24 +8,13 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
-use bowerbird_core::ports::SpillEntry;
-
-use crate::frame::Found;
+use crate::folder;
+use crate::frame::{Found, Frame};
 use crate::ring::{frames, is_new};
-use crate::{entry, folder};
 
-/// What was seen of an entry.
-#[derive(Debug)]
-pub(crate) struct Seen {
-    pub(crate) entry: SpillEntry,
-    /// Counted up within its ring.
-    pub(crate) number: u64,
-    pub(crate) settled: bool,
-}
-
-/// Tells of every entry in a folder, but for some rings. One that cannot be read keeps nobody from reading the others; then the
+/// Tells of every whole entry in a folder, but for some rings. One that cannot be read keeps nobody from reading the others; then the
 /// first error is given at the end.
-pub(crate) fn each_entry(folder: &Path, but_for: &[usize], mut tell: impl FnMut(Seen)) -> io::Result<()> {
+pub(crate) fn each_entry(folder: &Path, but_for: &[usize], mut tell: impl FnMut(Frame<'_>)) -> io::Result<()> {
     let mut image = Vec::new();
     let mut unread = Ok(());
     for file in folder::rings_to_read(folder, but_for) {
@@ -35,7 +24,7 @@ pub(crate) fn each_entry(folder: &Path, but_for: &[usize], mut tell: impl FnMut(
     unread
 }
 
-fn read_ring(mut file: File, image: &mut Vec<u8>, tell: &mut impl FnMut(Seen)) -> io::Result<()> {
+fn read_ring(mut file: File, image: &mut Vec<u8>, tell: &mut impl FnMut(Frame<'_>)) -> io::Result<()> {
     image.clear();
     file.read_to_end(image)?;
     // One that is just being made has no first block yet.
@@ -43,11 +32,9 @@ fn read_ring(mut file: File, image: &mut Vec<u8>, tell: &mut impl FnMut(Seen)) -
         return Ok(());
     }
     for (_, found) in frames(image) {
-        // What another release wrote, or what is broken, is told of by whoever holds the ring.
-        if let Found::Whole(frame) = found
-            && let Some(entry) = entry::decode(frame.payload)
-        {
-            tell(Seen { entry, number: frame.number, settled: frame.settled });
+        // What is broken is written at this moment, or told of by whoever holds the ring.
+        if let Found::Whole(frame) = found {
+            tell(frame);
         }
     }
     Ok(())

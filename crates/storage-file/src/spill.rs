@@ -13,7 +13,6 @@ use bowerbird_core::{ConnectionId, Generation};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::look::Seen;
 use crate::ring::{AppendError, Ring, Whose};
 use crate::{entry, folder, look};
 
@@ -284,9 +283,11 @@ impl Writer {
     fn high_marks(&self) -> Vec<HighMark> {
         let mut highest = self.marks.clone();
         raise(&mut highest, std::iter::once(&self.own).chain(&self.adopted).flat_map(Ring::high_marks));
-        let looked = look::each_entry(&self.folder, &self.numbers, |Seen { entry, settled, .. }| {
-            let stored = if settled { entry.seen.next() } else { entry.seen };
-            raise(&mut highest, [HighMark { connection: entry.connection, granted: entry.granted, stored }]);
+        let looked = look::each_entry(&self.folder, &self.numbers, |frame| {
+            if let Some(SpillEntry { connection, granted, seen, .. }) = entry::decode(frame.payload) {
+                let stored = if frame.settled { seen.next() } else { seen };
+                raise(&mut highest, [HighMark { connection, granted, stored }]);
+            }
         });
         if let Err(error) = looked {
             tracing::warn!(%error, "a spill file of another process cannot be read; what it remembers is not compared");
@@ -307,9 +308,13 @@ impl Writer {
 /// What waits for one connection, in whatever ring. If something was found, what could not be read matters less.
 fn entries_of(folder: &Path, connection: ConnectionId) -> io::Result<Vec<SpillEntry>> {
     let mut entries = Vec::new();
-    let looked = look::each_entry(folder, &[], |Seen { entry, number, settled }| {
-        if !settled && entry.connection == connection {
-            entries.push((number, entry));
+    let looked = look::each_entry(folder, &[], |frame| {
+        // Most of what lies in a ring was stored long ago.
+        if !frame.settled
+            && let Some(entry) = entry::decode(frame.payload)
+            && entry.connection == connection
+        {
+            entries.push((frame.number, entry));
         }
     });
     if entries.is_empty() { looked.map(|()| Vec::new()) } else { Ok(in_order(entries)) }

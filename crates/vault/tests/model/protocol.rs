@@ -150,16 +150,19 @@ fn leased(setup: &Setup, world: &World, who: usize, run: Run, out: &mut Steps) {
             Seen::OfTheDead => world.instances[other].phase == Phase::Down,
             Seen::All => true,
         };
-        let spilled = (0..2).filter(|other| *other == who || sees(*other)).find_map(|other| world.instances[other].spill);
+        let spilled =
+            (0..2).filter(|other| *other == who || sees(*other)).find_map(|other| world.instances[other].spill);
         if let Some(held) = spilled.filter(|held| held.seen == run.seen && rules.spills_seen != Seen::Own) {
             out.push(world, who, "commits what another spilled", Kind::Works, |next| {
                 commit(setup, next, who, held);
                 idle(next, who)
             });
             if rules.heeds_what_it_saw {
-                return out.push(world, who, "cannot commit it, and does not send", Kind::Faults, |next| idle(next, who));
+                return out
+                    .push(world, who, "cannot commit it, and does not send", Kind::Faults, |next| idle(next, who));
             }
-            return out.push(world, who, "cannot commit it, and sends", Kind::Faults, |next| send(setup, next, who, run));
+            return out
+                .push(world, who, "cannot commit it, and sends", Kind::Faults, |next| send(setup, next, who, run));
         }
         let late = |other: usize| {
             let at_work = !world.instances[other].paused && !world.instances[other].cut_off;
