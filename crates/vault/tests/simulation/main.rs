@@ -10,7 +10,7 @@ use simulator::{Mutant, campaign, play};
 /// Seeds for each run of the tests.
 const SEEDS: u64 = 10_000;
 /// A deliberate mistake is found within so many.
-const MUTANT_SEEDS: u64 = 4_000;
+const MUTANT_SEEDS: u64 = 10_000;
 
 fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
