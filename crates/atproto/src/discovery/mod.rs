@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use url::Url;
 
-use crate::identity::cache::{AgingCache, LOOKUP_LIFE};
+use crate::identity::cache::{AgingCache, JUST_READ, LOOKUP_LIFE};
 use crate::servers::Servers;
 
 const CACHED_SERVERS: u64 = 10_000;
@@ -35,6 +35,8 @@ pub(crate) enum Freshness {
     Cached,
     /// Younger than a minute will do: a server whose many accounts are refreshed one after the other is asked once.
     Recent,
+    /// As of a moment ago: before somebody is refused for what was in memory.
+    Confirmed,
     /// As the servers say it now: whenever a `sub` is verified.
     Now,
 }
@@ -45,6 +47,7 @@ impl Freshness {
         match self {
             Self::Cached => Some(LOOKUP_LIFE),
             Self::Recent => Some(Duration::from_mins(1)),
+            Self::Confirmed => Some(JUST_READ),
             Self::Now => None,
         }
     }
@@ -82,8 +85,24 @@ impl Discovery {
         }
     }
 
-    /// The authorization server of a PDS, both documents checked against each other.
+    /// The authorization server of a PDS, both documents checked against each other. When they disagree and one is from
+    /// memory, both are read again: a PDS may have been added to a server, or have changed to another one.
     pub(crate) async fn of_pds(
+        &self,
+        pds: &Origin,
+        freshness: Freshness,
+    ) -> Result<Arc<AuthorizationServerMetadata>, DiscoveryError> {
+        match self.agreeing(pds, freshness).await {
+            Err(DiscoveryError::Metadata(MetadataError::ResourceNotListed { .. }))
+                if freshness == Freshness::Cached =>
+            {
+                self.agreeing(pds, Freshness::Confirmed).await
+            }
+            found => found,
+        }
+    }
+
+    async fn agreeing(
         &self,
         pds: &Origin,
         freshness: Freshness,

@@ -10,6 +10,11 @@ use bowerbird_core::ports::Clock;
 /// specification, "Identity authentication").
 pub(crate) const LOOKUP_LIFE: Duration = Duration::from_mins(9);
 
+/// How long an account's document is good for the next one who asks. It decides whether somebody may sign in, and where,
+/// and people change it just before they do: no longer than it takes to serve those who ask at once, and a flood of them,
+/// with one reading.
+pub(crate) const JUST_READ: Duration = Duration::from_secs(2);
+
 /// A bounded map whose entries are good for a fixed time.
 ///
 /// The age is taken from the clock port and not from the map's own, so that a test can let an entry grow old.

@@ -11,6 +11,7 @@ mod plc;
 mod resolver;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod web;
 
 pub use did_document::{DidDocumentError, Identity};

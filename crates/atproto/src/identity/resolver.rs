@@ -9,13 +9,14 @@ use bowerbird_oauth::{Origin, TransportPolicy};
 use futures_util::future::{Either, select};
 use url::Url;
 
-use super::cache::{AgingCache, LOOKUP_LIFE};
+use super::cache::{AgingCache, JUST_READ, LOOKUP_LIFE};
 use super::did_document::Identity;
 use super::error::{IdentityError, Unreachable};
 use super::handle_dns::by_dns;
 use super::handle_https::by_https;
 use super::hints::Hint;
 use super::plc::plc_document;
+use super::turns::Turns;
 use super::web::web_document;
 
 /// At most this many identities are remembered.
@@ -59,6 +60,7 @@ struct Inner {
     http: Arc<dyn HttpClient>,
     dns: Arc<dyn Dns>,
     documents: AgingCache<Did, Arc<Identity>>,
+    reading: Turns<Did>,
     handles: AgingCache<Handle, Did>,
 }
 
@@ -69,16 +71,27 @@ impl Identities {
         dns: Arc<dyn Dns>,
         clock: &Arc<dyn Clock>,
     ) -> Self {
-        let documents = AgingCache::new(CACHED_IDENTITIES, LOOKUP_LIFE, Arc::clone(clock));
+        let documents = AgingCache::new(CACHED_IDENTITIES, JUST_READ, Arc::clone(clock));
         let handles = AgingCache::new(CACHED_IDENTITIES, LOOKUP_LIFE, Arc::clone(clock));
-        Self { inner: Arc::new(Inner { config, http, dns, documents, handles }) }
+        let reading = Turns::default();
+        Self { inner: Arc::new(Inner { config, http, dns, documents, reading, handles }) }
     }
 
-    /// The account of a handle, verified in both directions; from memory when it is younger than ten minutes.
+    /// The account of a handle, verified in both directions. Whose the handle is comes from memory when that is younger
+    /// than ten minutes and the account still claims it; a handle is never refused for what was true before.
     pub async fn resolve_handle(&self, handle: &Handle) -> Result<Arc<Identity>, IdentityError> {
         if let Some(did) = self.inner.handles.get(handle) {
-            return self.claiming(&did, handle).await;
+            match self.claiming(&did, handle).await {
+                Ok(identity) => return Ok(identity),
+                Err(error) => tracing::debug!(%error, %handle, "a handle is no longer the account's that had it"),
+            }
         }
+        self.resolve_handle_uncached(handle).await
+    }
+
+    /// The account of a handle as its own side names it now, verified in both directions.
+    async fn resolve_handle_uncached(&self, handle: &Handle) -> Result<Arc<Identity>, IdentityError> {
+        self.inner.handles.forget(handle);
         let first_hints = self.first_hints();
         for hint in &first_hints {
             if let Some(identity) = self.by_hint(hint, handle).await {
@@ -95,12 +108,18 @@ impl Identities {
         }
     }
 
-    /// The account of a DID; from memory when it is younger than ten minutes.
+    /// The account of a DID, as of [a moment ago](JUST_READ) at most: who just took another handle or moved to another
+    /// server signs in with that, and is not told of what was. Those who ask for one account at once share one reading.
     pub async fn resolve(&self, did: &Did) -> Result<Arc<Identity>, IdentityError> {
-        match self.inner.documents.get(did) {
-            Some(identity) => Ok(identity),
-            None => self.resolve_uncached(did).await,
+        if let Some(identity) = self.inner.documents.get(did) {
+            return Ok(identity);
         }
+        let turn = self.inner.reading.take(did).await;
+        if let Some(identity) = self.inner.documents.get(did) {
+            return Ok(identity);
+        }
+        let _held = turn.unless_waited();
+        self.resolve_uncached(did).await
     }
 
     /// The account of a DID as its directory describes it now. Every check of a token's `sub` uses this one.
@@ -119,8 +138,14 @@ impl Identities {
     /// [`Handle::INVALID`]. Never an error: a login goes on by DID.
     pub async fn shown_handle(&self, identity: &Identity) -> String {
         let Some(handle) = &identity.claimed_handle else { return Handle::INVALID.to_owned() };
-        let verified = tokio::time::timeout(SHOWN_HANDLE_TIME, self.resolve_handle(handle)).await;
-        match verified {
+        let verify = async {
+            match self.resolve_handle(handle).await {
+                // From memory, perhaps: the handle may have changed hands since.
+                Ok(found) if found.did != identity.did => self.resolve_handle_uncached(handle).await,
+                verified => verified,
+            }
+        };
+        match tokio::time::timeout(SHOWN_HANDLE_TIME, verify).await {
             Ok(Ok(found)) if found.did == identity.did => handle.to_string(),
             Ok(Ok(_)) | Err(_) => Handle::INVALID.to_owned(),
             Ok(Err(error)) => {

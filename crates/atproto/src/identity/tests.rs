@@ -14,7 +14,7 @@ use http::Response;
 use serde_json::json;
 use url::Url;
 
-use super::cache::LOOKUP_LIFE;
+use super::cache::JUST_READ;
 use super::*;
 
 const ALICE: &str = "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa";
@@ -194,7 +194,7 @@ async fn what_is_missing_is_told_apart() {
 }
 
 #[tokio::test]
-async fn the_memory_ends_before_ten_minutes_and_is_passed_over_on_request() {
+async fn a_document_is_good_for_a_moment_and_passed_over_on_request() {
     let world = world(Web::default().document(ALICE, "alice.test"), dns(&[]), |_| ());
     let fetches = || world.http.sent().len();
     world.identities.resolve(&did(ALICE)).await.unwrap();
@@ -202,9 +202,32 @@ async fn the_memory_ends_before_ten_minutes_and_is_passed_over_on_request() {
     assert_eq!(fetches(), 1);
     world.identities.resolve_uncached(&did(ALICE)).await.unwrap();
     assert_eq!(fetches(), 2);
-    world.clock.advance(LOOKUP_LIFE);
+    world.clock.advance(JUST_READ);
     world.identities.resolve(&did(ALICE)).await.unwrap();
     assert_eq!(fetches(), 3);
+}
+
+#[tokio::test]
+async fn who_asks_at_once_shares_one_reading() {
+    let world = world(Web::default().document(ALICE, "alice.test"), dns(&[]), |_| ());
+    let alice = did(ALICE);
+    let found = futures_util::future::join_all((0..50).map(|_| world.identities.resolve(&alice))).await;
+    assert!(found.iter().all(Result::is_ok));
+    assert_eq!(world.http.sent().len(), 1);
+}
+
+#[tokio::test]
+async fn a_remembered_owner_is_asked_for_before_a_handle_is_refused_or_shown_as_invalid() {
+    // The handle's own side named Mallory, who had claimed it; now it names Alice, and both claim it.
+    let web = || Web::default().document(ALICE, "alice.test").document(MALLORY, "alice.test");
+    let table = Arc::new(TableDns::default());
+    let world = world(web(), table.clone(), |_| ());
+    table.set("_atproto.alice.test", &[&format!("did={MALLORY}")]);
+    assert_eq!(world.identities.resolve_handle(&handle("alice.test")).await.unwrap().did, did(MALLORY));
+    table.set("_atproto.alice.test", &[&format!("did={ALICE}")]);
+    let alice = world.identities.resolve(&did(ALICE)).await.unwrap();
+    assert_eq!(world.identities.shown_handle(&alice).await, "alice.test");
+    assert_eq!(world.identities.resolve_handle(&handle("alice.test")).await.unwrap().did, did(ALICE));
 }
 
 const XRPC: &str = "https://hint.example/xrpc/com.atproto.identity.resolveHandle?handle=alice.test";

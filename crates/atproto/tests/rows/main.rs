@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that meets the unexpected should stop")]
 
 mod app_password;
+mod changed_identity;
 mod hostile_servers;
 mod login;
 mod nonces;

@@ -1,6 +1,7 @@
 //! A whole room on a network of fault servers, with the real HTTP and DNS client.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bowerbird_atproto::{
     Atproto, AtprotoConfig, AtprotoPorts, FinishLoginError, FinishedLogin, ProxyCall, ProxyError, StartLogin,
@@ -26,15 +27,21 @@ pub(crate) const BROWSER: Option<BrowserBinding> = Some(BrowserBinding([1; 32]))
 /// Another one.
 pub(crate) const OTHER_BROWSER: Option<BrowserBinding> = Some(BrowserBinding([2; 32]));
 
-/// A clock that can be set off from the true time.
+/// A clock that can be set off from the true time, and can let time pass.
 pub(crate) struct OffsetClock {
     true_clock: SystemClock,
     seconds: Mutex<i64>,
+    passed: Mutex<Duration>,
 }
 
 impl OffsetClock {
     pub(crate) fn set_off(&self, seconds: i64) {
         *self.seconds.lock() = seconds;
+    }
+
+    /// Lets what is remembered grow older. The time of day stays what it is for the servers, too.
+    pub(crate) fn let_pass(&self, time: Duration) {
+        *self.passed.lock() += time;
     }
 }
 
@@ -43,8 +50,8 @@ impl Clock for OffsetClock {
         self.true_clock.now().plus_seconds(*self.seconds.lock())
     }
 
-    fn monotonic(&self) -> std::time::Duration {
-        self.true_clock.monotonic()
+    fn monotonic(&self) -> Duration {
+        self.true_clock.monotonic() + *self.passed.lock()
     }
 }
 
@@ -66,7 +73,11 @@ impl World {
     }
 
     fn with_stores(network: FaultNetwork, stores: Stores, adjust: impl FnOnce(&mut AtprotoConfig)) -> Self {
-        let clock = Arc::new(OffsetClock { true_clock: SystemClock::new(), seconds: Mutex::new(0) });
+        let clock = Arc::new(OffsetClock {
+            true_clock: SystemClock::new(),
+            seconds: Mutex::default(),
+            passed: Mutex::default(),
+        });
         let atproto = Self::instance(&network, &stores, &clock, adjust);
         Self { network, atproto, stores, clock }
     }
@@ -188,7 +199,7 @@ impl World {
             if holds() {
                 return;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+            tokio::time::sleep(Duration::from_millis(25)).await;
         }
         panic!("never came true: {what}");
     }
