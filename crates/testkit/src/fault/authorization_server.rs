@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::accounts::Accounts;
 use super::client_registry::ClientRegistry;
 use super::dpop::{DpopGate, ProofFault};
-use super::grants::{ClientProof, Grants};
+use super::grants::{ClientProof, Grant, Grants, RefreshStanding};
 use super::http_server::FaultServer;
 use super::ledger::Ledger;
 use super::misbehave::endpoint;
@@ -32,6 +32,17 @@ pub enum Decision {
     Fail(String, String),
     /// Nothing yet: a page is shown, the request stays open.
     Hesitate,
+}
+
+/// Tokens that were given without a sign-in.
+#[derive(Clone, Debug)]
+pub struct IssuedTokens {
+    /// The access token.
+    pub access_token: String,
+    /// The refresh token.
+    pub refresh_token: String,
+    /// The access token's life in seconds.
+    pub expires_in: i64,
 }
 
 /// An authorization server of a network; cheap to clone.
@@ -274,6 +285,35 @@ impl AuthorizationServer {
     /// Lists another resource in `protected_resources` of the metadata.
     pub fn protect(&self, pds_origin: &str) {
         self.state.resources.lock().push(pds_origin.to_owned());
+    }
+
+    /// Opens a grant of an account for a public client, bound to the key of this thumbprint, as a sign-in would: for tests
+    /// that need thousands.
+    pub fn issue(&self, did: &str, client_id: &str, thumbprint: &str, scope: &str) -> IssuedTokens {
+        let settings = self.state.settings.lock().clone();
+        let now = self.state.shared.clock.now_millis();
+        let template = Grant {
+            issuer: self.state.issuer.clone(),
+            subject: did.to_owned(),
+            client_id: client_id.to_owned(),
+            client_proof: ClientProof::None,
+            jkt: thumbprint.to_owned(),
+            scope: scope.to_owned(),
+            access_token: String::new(),
+            access_expires_at: 0,
+            refresh_token: String::new(),
+            refreshed_at: now,
+            began_at: now,
+            alive: true,
+        };
+        let (_, grant) = self.state.shared.grants.open(template, settings.access_millis, settings.stateless);
+        let Grant { access_token, refresh_token, .. } = grant;
+        IssuedTokens { access_token, refresh_token, expires_in: settings.access_millis / 1000 }
+    }
+
+    /// Whether a refresh token is the newest one of a grant that lives.
+    pub fn would_take(&self, refresh_token: &str) -> bool {
+        matches!(self.state.shared.grants.refresh_standing(refresh_token), RefreshStanding::Current(_))
     }
 
     /// How often the token endpoint was called.

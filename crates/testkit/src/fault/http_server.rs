@@ -22,6 +22,7 @@ use tokio::sync::watch;
 use super::ledger::Ledger;
 use super::misbehave::{Misbehave, Script};
 use super::network_clock::NetworkClock;
+use super::rate_limit::{Limiter, Load, RateLimit};
 use super::raw_stream::{RawStream, WireOrder};
 use super::reply::{Reply, ReplyBody};
 use super::request_log::{RecordedRequest, RequestLog};
@@ -54,6 +55,7 @@ struct Inner {
     origin: String,
     log: RequestLog,
     script: Script,
+    limiter: Limiter,
     ledger: Ledger,
     clock: NetworkClock,
     site: Mutex<Option<Arc<dyn Site>>>,
@@ -71,6 +73,7 @@ impl FaultServer {
             origin: format!("http://localhost:{}", address.port()),
             log: RequestLog::default(),
             script: Script::default(),
+            limiter: Limiter::default(),
             ledger: ledger.clone(),
             clock: clock.clone(),
             site: Mutex::new(None),
@@ -140,6 +143,16 @@ impl FaultServer {
         self.0.script.clear(None);
     }
 
+    /// Answers 429 from now on to whatever goes beyond this.
+    pub fn limit(&self, limit: RateLimit) {
+        self.0.limiter.set(limit);
+    }
+
+    /// What came since the limit was set.
+    pub fn load(&self) -> Load {
+        self.0.limiter.load()
+    }
+
     /// Closes the port and every connection: the server is down. What it knows stays.
     pub fn go_down(&self) {
         self.0.stop.lock().send_replace(true);
@@ -188,6 +201,11 @@ impl FaultServer {
 
     /// What goes on the wire for a request, its effects included.
     async fn exchange(self, recorded: RecordedRequest, upload: Option<Incoming>) -> Wire {
+        // Held until the answer is made, which the client has not seen by then.
+        let _pass = match self.0.limiter.enter(self.0.clock.now_millis()) {
+            Ok(pass) => pass,
+            Err(refusal) => return Wire::Answer(refusal),
+        };
         let mut rules = self.0.script.take(recorded.path()).into_iter().peekable();
         let mut later = Vec::new();
         for rule in rules.by_ref() {

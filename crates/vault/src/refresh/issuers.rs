@@ -273,6 +273,19 @@ mod tests {
     }
 
     #[test]
+    fn a_place_that_becomes_free_goes_to_a_caller_who_waits_and_not_to_the_sweep() {
+        let issuers = Issuers::new(LIMITS);
+        let issuer = issuers.of("a");
+        let mut swept: Vec<_> = std::iter::from_fn(|| issuers.for_sweep(&issuer, at(0))).collect();
+        let _first = issuers.at_once(&issuer).unwrap();
+        let mut second = std::pin::pin!(issuers.wait(&issuer));
+        assert!(futures_util::FutureExt::now_or_never(second.as_mut()).is_none(), "all four are taken");
+        drop(swept.pop());
+        assert!(issuers.for_sweep(&issuer, at(10)).is_none());
+        assert!(futures_util::FutureExt::now_or_never(second).flatten().is_some());
+    }
+
+    #[test]
     fn ten_thousand_accounts_that_are_due_at_once_take_half_of_the_quota_and_nobodys_turn() {
         const QUOTA: usize = 3000;
         let window = Duration::from_mins(5);

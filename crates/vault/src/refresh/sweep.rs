@@ -43,7 +43,7 @@ impl Vault {
             return Ok(swept);
         }
         let mut place = *self.0.sweep_place.0.lock();
-        let mut seen = 0;
+        let (mut seen, mut from_the_front) = (0, place.is_none());
         while seen < ROWS {
             let page = self.0.credentials.due(self.0.clock.now(), place, PAGE).await?;
             for due in &page {
@@ -56,9 +56,13 @@ impl Vault {
             seen += page.len();
             place = page.last().map(|due| (due.due_at, due.connection));
             if page.len() < PAGE as usize {
-                // The end: the next step begins at the front again.
+                // The end: the next step begins at the front again. This one does so itself when it found nothing, or it
+                // would look as if nothing were due.
                 place = None;
-                break;
+                if seen > 0 || from_the_front {
+                    break;
+                }
+                from_the_front = true;
             }
         }
         *self.0.sweep_place.0.lock() = place;

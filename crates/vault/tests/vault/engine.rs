@@ -500,6 +500,24 @@ async fn the_sweep_refreshes_what_is_used_before_it_ends_and_keeps_alive_what_is
     assert_eq!(house.issuer.replays(), 0);
 }
 
+/// A step that stopped exactly at the end of what is due does not make the next one believe that nothing is.
+#[tokio::test(start_paused = true)]
+async fn a_sweep_that_stopped_at_the_end_begins_again_at_once() {
+    /// As many as one step looks at.
+    const HERD: u64 = 2000;
+    let house = House::empty().await;
+    for seed in 10..10 + HERD {
+        let (account, connection) = connect(&house.stores, &house.clock, seed).await;
+        house.vault.grant(new_grant(account, connection, "at", Some(&format!("rt of {seed}")))).await.unwrap();
+    }
+    house.pass(EXPIRED);
+    house.issuer.hold();
+    let swept = house.vault.sweep_once().await.unwrap();
+    assert_eq!(swept, Swept { started: 3, passed_over: 1997 });
+    let swept = house.vault.sweep_once().await.unwrap();
+    assert_eq!(swept, Swept { started: 0, passed_over: 2000 });
+}
+
 /// A thousand credentials of one issuer come due together: the sweep keeps to its pace, lets another issuer's
 /// credentials through, and leaves places for callers.
 #[tokio::test(start_paused = true)]
