@@ -3,135 +3,23 @@
 #![cfg(all(feature = "os-keyring", target_os = "linux"))]
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
-use std::io::Write as _;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-use std::thread::sleep;
+use std::process::{Command, Output};
 use std::time::Duration;
 
+use bowerbird_testkit::desktop::{Desktop, PASSWORD};
 use bowerbird_testkit::fault::FaultNetwork;
 use bowerbird_testkit::server::{BowerbirdProcess, ServerOptions};
 use serde_json::Value;
 
-const PASSWORD: &str = "the person's own password";
 /// Commands that need the key.
 const COMMANDS: [&[&str]; 3] = [&["serve", "--listen", "127.0.0.1:0"], &["keys", "rotate"], &["accounts", "list"]];
 /// Keys have 32 bytes; base64url writes them in so many letters.
 const KEY_LETTERS: usize = 43;
 
-/// A person's session: a message bus, a keyring on it, and a folder to work in.
-struct Desktop {
-    folder: tempfile::TempDir,
-    bus: Child,
-    keyring: Option<Child>,
-}
-
-impl Drop for Desktop {
-    fn drop(&mut self) {
-        for child in self.keyring.iter_mut().chain([&mut self.bus]) {
-            drop(child.kill());
-            drop(child.wait());
-        }
-    }
-}
-
-impl Desktop {
-    /// Only with the two programs installed; on CI their absence is a failure.
-    #[expect(clippy::disallowed_methods, clippy::print_stderr, reason = "a missing keyring is a failure on CI only")]
-    fn start() -> Option<Self> {
-        let there = |program| Command::new(program).arg("--version").output().is_ok_and(|ended| ended.status.success());
-        if !there("dbus-daemon") || !there("gnome-keyring-daemon") {
-            let on_ci = std::env::var_os("CI").is_some_and(|value| value == "true");
-            assert!(!on_ci, "there is no GNOME Keyring: run the tests by `cargo xtask test`, which installs it");
-            eprintln!("skipped: there is no dbus-daemon or no gnome-keyring-daemon");
-            return None;
-        }
-        let folder = tempfile::tempdir().unwrap();
-        let rules = folder.path().join("bus.conf");
-        // No service folder: nothing is started by being asked for, so that there is a keyring exactly when a test says so.
-        std::fs::write(
-            &rules,
-            format!(
-                "<busconfig><type>session</type><listen>unix:path={}</listen><auth>EXTERNAL</auth>\
-                 <policy context=\"default\"><allow send_destination=\"*\"/><allow receive_sender=\"*\"/><allow own=\"*\"/></policy></busconfig>",
-                folder.path().join("bus").display()
-            ),
-        )
-        .unwrap();
-        let mut bus = Command::new("dbus-daemon");
-        bus.arg("--nofork").arg("--nopidfile").arg("--config-file").arg(&rules);
-        let bus = bus.env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let mut desktop = Self { folder, bus, keyring: None };
-        wait_until("the message bus", || desktop.path("bus").exists());
-        desktop.log_in(Some(PASSWORD));
-        Some(desktop)
-    }
-
-    fn path(&self, name: &str) -> std::path::PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn home(&self) -> std::path::PathBuf {
-        self.path("home")
-    }
-
-    fn bus_address(&self) -> String {
-        format!("unix:path={}", self.path("bus").display())
-    }
-
-    /// Starts the keyring: open when the person typed the password, closed without.
-    fn log_in(&mut self, password: Option<&str>) {
-        self.log_out();
-        let runtime = self.path("runtime");
-        std::fs::create_dir_all(&runtime).unwrap();
-        std::fs::set_permissions(&runtime, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
-        let mut command = Command::new("gnome-keyring-daemon");
-        command.args(["--foreground", "--components=secrets", "--control-directory"]).arg(&runtime);
-        if password.is_some() {
-            command.arg("--unlock");
-        }
-        command
-            .env_clear()
-            .env("HOME", self.home())
-            .env("XDG_RUNTIME_DIR", &runtime)
-            .env("DBUS_SESSION_BUS_ADDRESS", self.bus_address())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null());
-        let mut keyring = command.spawn().unwrap();
-        let mut typed = keyring.stdin.take().unwrap();
-        typed.write_all(password.unwrap_or_default().as_bytes()).unwrap();
-        drop(typed);
-        self.keyring = Some(keyring);
-        let owned = || {
-            let mut asked = Command::new("dbus-send");
-            asked.arg(format!("--bus={}", self.bus_address()));
-            asked.args(["--print-reply=literal", "--dest=org.freedesktop.DBus", "/org/freedesktop/DBus"]);
-            asked.args(["org.freedesktop.DBus.GetNameOwner", "string:org.freedesktop.secrets"]);
-            asked.output().unwrap().status.success()
-        };
-        wait_until("the keyring", owned);
-    }
-
-    fn log_out(&mut self) {
-        if let Some(mut keyring) = self.keyring.take() {
-            drop(keyring.kill());
-            drop(keyring.wait());
-        }
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_bowerbird"));
-        command
-            .args(arguments)
-            .env_clear()
-            .env("DBUS_SESSION_BUS_ADDRESS", self.bus_address())
-            .env("BOWERBIRD_PLC_URL", "http://127.0.0.1:9")
-            .env("BOWERBIRD_EGRESS_ALLOW", "127.0.0.1:9")
-            .env("BOWERBIRD_DNS_SERVERS", "127.0.0.1:9")
-            .current_dir(&self.folder);
-        command
-    }
+/// The program on the person's desktop.
+trait Program {
+    fn command(&self, arguments: &[&str]) -> Command;
 
     /// A command that looks for its key at the usual places.
     fn run(&self, arguments: &[&str]) -> Output {
@@ -144,6 +32,23 @@ impl Desktop {
     }
 
     /// Everything in the data folder, to see that nothing was written.
+    fn data(&self) -> Vec<(std::ffi::OsString, Vec<u8>)>;
+}
+
+impl Program for Desktop {
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bowerbird"));
+        command
+            .args(arguments)
+            .env_clear()
+            .env("DBUS_SESSION_BUS_ADDRESS", self.bus_address())
+            .env("BOWERBIRD_PLC_URL", "http://127.0.0.1:9")
+            .env("BOWERBIRD_EGRESS_ALLOW", "127.0.0.1:9")
+            .env("BOWERBIRD_DNS_SERVERS", "127.0.0.1:9")
+            .current_dir(self.folder());
+        command
+    }
+
     fn data(&self) -> Vec<(std::ffi::OsString, Vec<u8>)> {
         let Ok(entries) = std::fs::read_dir(self.path("bowerbird-data")) else { return Vec::new() };
         let read = |entry: std::io::Result<std::fs::DirEntry>| {
@@ -154,16 +59,6 @@ impl Desktop {
         data.sort();
         data
     }
-}
-
-fn wait_until(what: &str, mut ready: impl FnMut() -> bool) {
-    for _ in 0..200 {
-        if ready() {
-            return;
-        }
-        sleep(Duration::from_millis(50));
-    }
-    panic!("{what} is not there after ten seconds");
 }
 
 fn json(output: &Output) -> Value {

@@ -5,6 +5,7 @@
 //! | [`fault`] | PLC directory, PDSes, authorization servers, DNS and a canary listener, correct until told otherwise |
 //! | [`real`] | the real PDS and PLC as a child process, and the person's browser on it |
 //! | [`databases`] | a private PostgreSQL and Redis, to be crashed and started again |
+//! | `desktop` | a message bus with a real keyring (Linux) |
 //! | [`server`] | the bowerbird binary as a child process |
 //! | [`http_client`], [`actors`] | a browser with a cookie jar, an app with a bearer, raw sockets |
 //! | [`injections`] | text that a page must not run |
@@ -53,6 +54,8 @@ pub mod actors;
 mod child;
 pub mod conformance;
 pub mod databases;
+#[cfg(target_os = "linux")]
+pub mod desktop;
 pub mod fault;
 pub mod http_client;
 pub mod injections;

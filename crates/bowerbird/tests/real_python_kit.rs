@@ -1,12 +1,11 @@
 //! The kit on the device through its Python binding (`clients/python/tests`): three accounts on two real PDSes, and secrets in a
 //! real Secret Service.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
-
-mod desktop;
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use bowerbird_testkit::desktop::Desktop;
 use bowerbird_testkit::fault::FaultDns;
 use bowerbird_testkit::http_client::TestRequest;
 use bowerbird_testkit::real::{NetworkOptions, RealNetwork};
@@ -99,14 +98,14 @@ async fn browse(server: &BowerbirdProcess, network: &RealNetwork, page: &str, ha
 /// Secrets of one process are there for the next, encrypted on the disk, until their account is removed.
 #[tokio::test]
 async fn real_secret_service_keeps_the_secrets() {
-    let Some(desktop) = desktop::Desktop::start() else { return };
+    let Some(desktop) = Desktop::start() else { return };
     let folder = tempfile::tempdir().unwrap();
     install_in(folder.path());
     for step in ["sign-in", "restart", "remove", "empty"] {
         let mut python = Command::new("python3");
         python.arg(sources().join("tests/system_store.py")).arg(step);
         python.env("PYTHONPATH", folder.path()).env("PYTHONDONTWRITEBYTECODE", "1");
-        let ended = python.env("DBUS_SESSION_BUS_ADDRESS", desktop.bus()).output().await.unwrap();
+        let ended = python.env("DBUS_SESSION_BUS_ADDRESS", desktop.bus_address()).output().await.unwrap();
         assert!(ended.status.success(), "{step}: {}", String::from_utf8_lossy(&ended.stderr));
         assert_eq!(String::from_utf8_lossy(&ended.stdout).trim(), "passed", "{step}");
         let kept = desktop.keyring_files();
