@@ -251,3 +251,9 @@ impl Must for Answer {
         assert_eq!(self.status, status, "{}", self.text());
     }
 }
+
+/// The handles that are signed in on a visitor's device.
+pub(crate) async fn signed_in(visitor: &mut Visitor) -> Vec<String> {
+    let body = visitor.get("/api/accounts").await.expect_status(200).json();
+    body["accounts"].as_array().unwrap().iter().map(|account| account["handle"].as_str().unwrap().to_owned()).collect()
+}
