@@ -214,15 +214,19 @@ impl ApiError {
 
     /// The cause and its own causes in one line, for the log.
     pub(crate) fn cause_chain(&self) -> String {
-        let mut text = String::new();
-        let mut next: Option<&dyn Error> = self.cause.as_deref().map(|cause| cause as _);
-        while let Some(cause) = next {
-            let separator = if text.is_empty() { "" } else { ": " };
-            let _ = write!(text, "{separator}{cause}");
-            next = cause.source();
-        }
-        text
+        self.cause.as_deref().map(|cause| chain(cause)).unwrap_or_default()
     }
+}
+
+/// An error and its causes in one line, for the log.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let _ = write!(text, ": {cause}");
+        next = cause.source();
+    }
+    text
 }
 
 impl Deref for ApiError {

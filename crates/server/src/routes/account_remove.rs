@@ -4,9 +4,8 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use bowerbird_core::ports::Cas;
 
-use super::{json, with_cookie};
+use super::{json, without_session};
 use crate::accounts::Accounts;
-use crate::cookies;
 use crate::error::ApiError;
 use crate::extract::SignedIn;
 use crate::sign_out::Departures;
@@ -39,10 +38,6 @@ pub(crate) async fn delete(
         return Err(ApiError::account_not_found());
     }
     let response = json(r#"{"success":true}"#);
-    Ok(match via.cookie() {
-        Some(name) if Departures::is_last(&device, account.id) => {
-            with_cookie(response, cookies::clear_session(&site, name))
-        }
-        _ => response,
-    })
+    let ends_here = Departures::is_last(&device, account.id);
+    Ok(if ends_here { without_session(response, via, &site) } else { response })
 }

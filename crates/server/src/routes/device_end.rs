@@ -11,8 +11,7 @@ use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{json, json_of, with_cookie};
-use crate::cookies;
+use super::{json, json_of, without_session};
 use crate::devices::device_tag;
 use crate::error::ApiError;
 use crate::extract::{NamedAccounts, SignedIn, read_json};
@@ -47,7 +46,8 @@ pub(crate) async fn delete(
     if departures.end_device(&signed_in.device, accounts, &device).await? == Cas::Stale {
         return Err(ApiError::device_not_found());
     }
-    Ok(without_session(json(r#"{"success":true}"#), &signed_in, &site, ends_here))
+    let response = json(r#"{"success":true}"#);
+    Ok(if ends_here { without_session(response, signed_in.via, &site) } else { response })
 }
 
 /// Which devices.
@@ -110,18 +110,12 @@ pub(crate) async fn post(
     let which = Which::from(read_json::<SignOutBody>(&headers, body).await?.which);
     let ends_here = which == Which::All && takes_all(&signed_in, &accounts);
     let ended = departures.end_devices(&signed_in.device, accounts, which).await?;
-    Ok(without_session(json_of(&SignedOutBody { success: true, ended }), &signed_in, &site, ends_here))
+    let response = json_of(&SignedOutBody { success: true, ended });
+    Ok(if ends_here { without_session(response, signed_in.via, &site) } else { response })
 }
 
 /// Whether these are all accounts of the device that asks.
 fn takes_all(signed_in: &SignedIn, accounts: &[Arc<Account>]) -> bool {
     let mut held = signed_in.device.session.accounts.iter();
     held.all(|entry| accounts.iter().any(|account| account.id == entry.account))
-}
-
-fn without_session(response: Response, signed_in: &SignedIn, site: &Site, ends_here: bool) -> Response {
-    match signed_in.via.cookie().filter(|_| ends_here) {
-        Some(name) => with_cookie(response, cookies::clear_session(site, name)),
-        None => response,
-    }
 }

@@ -1,21 +1,16 @@
 //! `POST /api/auth/mobile-start`: an app, or its page, begins a sign-in by the older contract (rows ).
 
 use axum::body::Body;
-use axum::extract::State;
 use axum::response::Response;
-use bowerbird_core::LoginEnding;
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::{documented_error, json_of, with_cookie};
-use crate::accounts::Accounts;
+use super::{documented_refusal, json_and_cookie};
 use crate::app_start::{AppRequest, AppStartBody};
 use crate::error::ApiError;
-use crate::extract::{ClientAddress, CredentialFault, Presented};
-use crate::sign_in::SignIns;
-use crate::site::Site;
+use crate::mobile::MobileConfig;
 
 /// Where the person goes.
 #[derive(Serialize, ToSchema)]
@@ -44,32 +39,12 @@ pub(crate) struct MobileStartedBody {
         (status = 503, description = "The database does not answer, or too many logins are under way"),
     )
 )]
-pub(crate) async fn post(
-    State(sign_ins): State<SignIns>,
-    State(accounts): State<Accounts>,
-    State(site): State<Site>,
-    ClientAddress(client): ClientAddress,
-    presented: Result<Presented, CredentialFault>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, Response> {
-    let request =
-        AppRequest { sign_ins: &sign_ins, accounts: &accounts, site: &site, client, headers: &headers, presented };
-    begin(request, body).await.map_err(|error| refusal(&error))
-}
-
-async fn begin(request: AppRequest<'_>, body: Body) -> Result<Response, ApiError> {
-    let body = request.read(body).await?;
-    if body.handle().is_empty() {
-        return Err(ApiError::bad_request("invalid_handle", "Please enter your handle"));
-    }
-    let ending = LoginEnding::App(request.site.mobile.by_mobile_start(body.start())?);
-    let begun = request.begin(&body, ending).await?;
-    let answer = json_of(&MobileStartedBody { success: true, auth_url: begun.auth_url.into() });
-    Ok(match begun.cookie {
-        Some(cookie) => with_cookie(answer, cookie),
-        None => answer,
-    })
+pub(crate) async fn post(request: AppRequest, body: Body) -> Result<Response, Response> {
+    let begun = request
+        .begin(body, "Please enter your handle", MobileConfig::by_mobile_start)
+        .await
+        .map_err(|error| refusal(&error))?;
+    Ok(json_and_cookie(&MobileStartedBody { success: true, auth_url: begun.auth_url.into() }, begun.cookie))
 }
 
 /// The contract knows three sentences, and 400 for all of them. Numbers that tell a client what to do stay.
@@ -89,9 +64,6 @@ fn refusal(error: &ApiError) -> Response {
         status @ StatusCode::FORBIDDEN if error.code != "pds_not_allowed" => status,
         _ => StatusCode::BAD_REQUEST,
     };
-    let mut body = json!({"success": false, "error": words, "message": error.message});
-    if let Some(hint) = &error.hint {
-        body["hint"] = hint.as_ref().into();
-    }
-    super::retry_later(documented_error(status, error.code, &body), error)
+    let body = json!({"success": false, "error": words, "message": error.message});
+    documented_refusal(status, error, body)
 }

@@ -43,7 +43,10 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION, RETRY_AFTER, SET_COOKIE};
 use http::{HeaderValue, StatusCode};
 
+use crate::cookies;
 use crate::error::{ApiError, ERROR_HEADER};
+use crate::extract::Via;
+use crate::site::Site;
 
 /// A JSON answer from text at hand.
 fn json(body: impl Into<Bytes>) -> Response {
@@ -65,6 +68,14 @@ fn documented_error(status: StatusCode, code: &'static str, body: &impl serde::S
     response
 }
 
+/// The refusal of a sign-in in a documented form: with the hint that there may be, and when to try again.
+fn documented_refusal(status: StatusCode, error: &ApiError, mut body: serde_json::Value) -> Response {
+    if let Some(hint) = &error.hint {
+        body["hint"] = hint.as_ref().into();
+    }
+    retry_later(documented_error(status, error.code, &body), error)
+}
+
 /// Says when to try again, and what happened to whoever reads the log.
 fn retry_later(mut response: Response, error: &ApiError) -> Response {
     if let Some(seconds) = error.retry_after {
@@ -80,6 +91,23 @@ fn retry_later(mut response: Response, error: &ApiError) -> Response {
 fn with_cookie(mut response: Response, cookie: HeaderValue) -> Response {
     response.headers_mut().append(SET_COOKIE, cookie);
     response
+}
+
+/// A JSON answer from a value, with a cookie if there is one.
+fn json_and_cookie(value: &impl serde::Serialize, cookie: Option<HeaderValue>) -> Response {
+    let response = json_of(value);
+    match cookie {
+        Some(cookie) => with_cookie(response, cookie),
+        None => response,
+    }
+}
+
+/// Takes the session's cookie away from a browser; who came with a bearer has none.
+fn without_session(response: Response, via: Via, site: &Site) -> Response {
+    match via.cookie() {
+        Some(name) => with_cookie(response, cookies::clear_session(site, name)),
+        None => response,
+    }
 }
 
 /// A redirect that turns every method into GET (303), or keeps the documented 302.

@@ -18,7 +18,7 @@ use super::{redirect, with_cookie};
 use crate::arrival::Arrivals;
 use crate::cookies::{self, SessionCookieName};
 use crate::device_name::device_name;
-use crate::error::{ApiError, Wish};
+use crate::error::{ApiError, Wish, chain};
 use crate::extract::{CredentialFault, Presented};
 use crate::handoffs::{Handoffs, Left};
 use crate::pages::{self, OpenerResult};
@@ -287,17 +287,6 @@ fn failed_for_app(app: &AppReturn, code: &str, told: &str, error: &dyn std::erro
 fn failure_link(app: &AppReturn, told: &str, message: &str) -> Secret {
     let description = pages::visible(message, 200);
     app_link(app, &[("error", told), ("error_description", &description)])
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
 }
 
 fn refused(error: ApiError) -> ApiError {

@@ -5,9 +5,8 @@ use axum::response::Response;
 use bowerbird_core::ports::Cas;
 use http::StatusCode;
 
-use super::super::{redirect, with_cookie};
+use super::super::{redirect, without_session};
 use crate::accounts::Accounts;
-use crate::cookies;
 use crate::devices::device_tag;
 use crate::error::ApiError;
 use crate::extract::{SignedIn, SignedInForm};
@@ -104,11 +103,7 @@ fn done(signed_in: &SignedIn, site: &Site, ends_here: bool) -> Response {
     if !ends_here {
         return redirect(StatusCode::SEE_OTHER, "/devices");
     }
-    let response = redirect(StatusCode::SEE_OTHER, "/");
-    match signed_in.via.cookie() {
-        Some(name) => with_cookie(response, cookies::clear_session(site, name)),
-        None => response,
-    }
+    without_session(redirect(StatusCode::SEE_OTHER, "/"), signed_in.via, site)
 }
 
 fn as_page(error: ApiError) -> ApiError {

@@ -3,9 +3,8 @@
 use axum::extract::State;
 use axum::response::Response;
 
-use super::super::with_cookie;
+use super::super::without_session;
 use super::{as_page, home};
-use crate::cookies;
 use crate::error::ApiError;
 use crate::extract::SignedInForm;
 use crate::sign_out::Departures;
@@ -28,8 +27,5 @@ pub(crate) async fn post(
     SignedInForm { signed_in, .. }: SignedInForm,
 ) -> Result<Response, ApiError> {
     departures.sign_out(&signed_in.device).await.map_err(|error| as_page(error.into()))?;
-    Ok(match signed_in.via.cookie() {
-        Some(name) => with_cookie(home(), cookies::clear_session(&site, name)),
-        None => home(),
-    })
+    Ok(without_session(home(), signed_in.via, &site))
 }
