@@ -112,3 +112,16 @@ async fn a_flood_of_sign_ins_under_an_entryway_that_lists_them_not_asks_it_once(
     }
     assert!((1..=4).contains(&(asked() - before)), "{} times in 40 sign-ins", asked() - before);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_is_down_is_asked_once_for_a_handle_that_is_known() {
+    let world = World::start().await;
+    let alice = world.network.add_account("alice.test");
+    world.sign_in("alice.test").await;
+    world.clock.let_pass(A_MOMENT);
+    world.network.clear_logs();
+    world.network.plc().server().misbehave(endpoint::ANY, Misbehave::status(500));
+    assert_eq!(world.refused_start("alice.test").await, ("identity_unresolvable", 502));
+    assert_eq!(world.network.plc().lookups(&alice.did), 1);
+    assert_eq!(world.network.pds().server().count(endpoint::RESOLVE_HANDLE), 0);
+}
