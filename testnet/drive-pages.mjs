@@ -4,8 +4,7 @@
 // Refuses, signs in, adds a second account, switches, removes one, repairs one whose grant was ended (by the control server),
 // signs out, all of it without JavaScript on our side. Keeps pictures of our own pages in FOLDER: light and dark, wide and
 // 390 pixels. Prints what it saw as one JSON object.
-import fs from 'node:fs'
-import { chromium } from 'playwright-core'
+import { OwnPages, launch } from './lib/chromium.mjs'
 
 const [base, folder, control, ...people] = process.argv.slice(2)
 if (people.length !== 2) {
@@ -16,59 +15,15 @@ const [first, second] = people.map((person) => {
   const [handle, password] = person.split(':')
   return { handle, password }
 })
-fs.mkdirSync(folder, { recursive: true })
 
-const browser = await chromium.launch({
-  executablePath: process.env.BOWERBIRD_CHROMIUM ?? '/usr/bin/chromium',
-  args: [
-    '--no-sandbox',
-    '--disable-gpu',
-    '--disable-background-networking',
-    '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1', // nothing leaves this machine
-  ],
-})
+const browser = await launch()
 const context = await browser.newContext({ locale: 'en-US', viewport: { width: 1100, height: 800 } })
 const page = await context.newPage()
-const main = page
-const seen = { complaints: [], foreign: [], overflows: [], steps: {} }
-const ours = () => page.url().startsWith(base)
-
-// What Chromium has against our own pages: blocked styles, forms and pictures, and errors of scripts.
-page.on('console', (message) => {
-  const at = message.location().url || page.url()
-  if (!at.startsWith(base) || !['error', 'warning'].includes(message.type())) return
-  const isStatusOfPage = at === page.url() && message.text().includes('responded with a status of 4')
-  // The next page's headers are told of while the address is still ours; this header is none that we send.
-  if (!isStatusOfPage && !message.text().includes('Permissions-Policy')) seen.complaints.push(`${at}: ${message.text()}`)
-})
-page.on('pageerror', (error) => ours() && seen.complaints.push(`${page.url()}: ${error}`))
-// What our own pages load from elsewhere.
-page.on('request', (request) => {
-  if (ours() && !request.isNavigationRequest() && !/^(data:|blob:)/.test(request.url()) && !request.url().startsWith(base)) {
-    seen.foreign.push(request.url())
-  }
-})
-
-/** Pictures of the page in both colour schemes and two widths; notes where it is wider than a phone. */
-async function pictures(name) {
-  for (const colorScheme of ['light', 'dark']) {
-    for (const [size, width, height] of [['wide', 1100, 800], ['phone', 390, 844]]) {
-      await page.emulateMedia({ colorScheme })
-      await page.setViewportSize({ width, height })
-      const widest = await page.evaluate(() => document.documentElement.scrollWidth)
-      if (widest > width) seen.overflows.push(`${name}: ${widest} of ${width} pixels`)
-      for (const text of await page.locator('td, th, dd, p, li, h3').evaluateAll(squeezed)) seen.overflows.push(`${name}: squeezed: ${text}`)
-      await page.screenshot({ path: `${folder}/${name}-${size}-${colorScheme}.png`, fullPage: true })
-    }
-  }
-  await page.emulateMedia({ colorScheme: 'light' })
-  await page.setViewportSize({ width: 1100, height: 800 })
-}
-
-/** Texts that stand in a column of a few letters. */
-const squeezed = (elements) => elements
-  .filter((element) => element.clientWidth < 60 && element.innerText.trim().length > 20)
-  .map((element) => element.innerText.slice(0, 40))
+const own = new OwnPages(base, folder, (text, at, page) => at === page.url() && text.includes('responded with a status of 4'))
+own.watch(page)
+const seen = Object.assign(own.seen, { steps: {} })
+const pictures = (name) => own.pictures(page, name)
+const decide = (person, accepts, there = page) => own.decide(there, person, accepts)
 
 /** The main part of our page, as a person reads it. */
 async function note(step) {
@@ -85,23 +40,6 @@ async function note(step) {
     readableCookies: await page.evaluate(() => document.cookie),
     scripts: await page.locator('script').count(),
   }
-}
-
-/** On the PDS' pages: signs in and decides. */
-async function decide(person, accepts, page = main) {
-  await page.waitForURL((url) => !url.href.startsWith(base))
-  const username = page.locator('input[name="username"]')
-  const password = page.locator('input[type="password"]')
-  const welcome = page.getByRole('button', { name: /^sign in$/i })
-  await username.or(password).or(welcome).first().waitFor()
-  if (!(await username.count()) && (await welcome.count())) await welcome.first().click()
-  await password.waitFor()
-  if (await username.isEditable().catch(() => false)) await username.fill(person.handle) // a login hint is not editable
-  await password.fill(person.password)
-  await page.locator('button[type="submit"]').first().click()
-  const accept = page.getByRole('button', { name: /^(authorize|accept|allow|continue)/i }).first()
-  await accept.waitFor()
-  await (accepts ? accept : page.getByRole('button', { name: /deny|reject|cancel/i }).first()).click()
 }
 
 /** Does what leads to another page of ours, and waits until that is there: what is read before is the page that goes. */
@@ -265,9 +203,6 @@ try {
   await note('signedOutAgain')
   console.log(JSON.stringify(seen))
 } catch (error) {
-  await page.screenshot({ path: `${folder}/error.png`, fullPage: true }).catch(() => {})
-  const text = await page.locator('body').innerText().catch(() => '')
-  console.error(String(error), page.url(), text.slice(0, 800), JSON.stringify(seen.complaints))
-  process.exitCode = 1
+  await own.fail(page, error)
 }
 await browser.close()
