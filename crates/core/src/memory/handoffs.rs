@@ -54,6 +54,10 @@ impl HandoffStore for MemoryStores {
         Ok(Redemption::WrongVerifier { left })
     }
 
+    async fn withdraw(&self, code: &HandoffCodeHash) -> Result<Option<Handoff>, StoreError> {
+        Ok(self.tables().handoffs.remove(code).map(|row| row.handoff))
+    }
+
     async fn purge(&self, now: Timestamp) -> Result<u64, StoreError> {
         let mut tables = self.tables();
         let before = tables.handoffs.len();

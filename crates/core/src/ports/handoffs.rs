@@ -19,6 +19,8 @@ pub trait HandoffStore: Send + Sync {
         proof: Option<&str>,
         now: Timestamp,
     ) -> Result<Redemption, StoreError>;
+    /// Takes a code back, whatever its challenge is; of any number of callers one gets it.
+    async fn withdraw(&self, code: &HandoffCodeHash) -> Result<Option<Handoff>, StoreError>;
     /// Removes what has expired; returns how many.
     async fn purge(&self, now: Timestamp) -> Result<u64, StoreError>;
 }

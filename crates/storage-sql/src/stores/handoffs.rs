@@ -62,6 +62,14 @@ impl HandoffStore for Engine {
         .await
     }
 
+    async fn withdraw(&self, code: &HandoffCodeHash) -> Result<Option<Handoff>, StoreError> {
+        let statement = Statement::new(
+            "DELETE FROM handoffs WHERE code_hash = $1 \
+             RETURNING code_hash, account_id, device_id, device_name, challenge, created_at, expires_at",
+        );
+        self.returning(statement.with(code.0.as_slice())).await?.as_ref().map(read).transpose()
+    }
+
     async fn purge(&self, now: Timestamp) -> Result<u64, StoreError> {
         self.execute(Statement::new("DELETE FROM handoffs WHERE expires_at <= $1").with(now)).await
     }

@@ -117,3 +117,17 @@ pub async fn it_goes_with_its_account(stores: Stores) {
     assert!(stores.accounts.remove(account_id(1)).await.unwrap());
     assert_eq!(redeem(&stores, 1, Some(CHALLENGE), 1).await, Redemption::Unknown);
 }
+
+/// A code that was taken back is given out once more, to whoever takes it back, and exchanges nothing.
+pub async fn one_that_is_withdrawn_is_gone(stores: Stores) {
+    signed_in(&stores, 1).await;
+    for number in 1..=2 {
+        stores.handoffs.insert(&handoff(number)).await.unwrap();
+    }
+    let code = HandoffCodeHash([1; 32]);
+    assert_eq!(stores.handoffs.withdraw(&code).await.unwrap(), Some(handoff(1)), "without its verifier");
+    assert_eq!(stores.handoffs.withdraw(&code).await.unwrap(), None);
+    assert_eq!(redeem(&stores, 1, Some(CHALLENGE), 1).await, Redemption::Unknown);
+    assert!(matches!(redeem(&stores, 2, Some(CHALLENGE), 1).await, Redemption::Redeemed(_)), "the other one stays");
+    assert_eq!(stores.handoffs.withdraw(&HandoffCodeHash([2; 32])).await.unwrap(), None, "an exchanged one is gone");
+}

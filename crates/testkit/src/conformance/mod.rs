@@ -131,6 +131,7 @@ macro_rules! conformance_properties {
                 a_proof_is_exact_also_where_none_is_expected,
                 expired_is_unknown_and_purged,
                 it_goes_with_its_account,
+                one_that_is_withdrawn_is_gone,
             }
             renewals {
                 each_string_has_one_successor,
