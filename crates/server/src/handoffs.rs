@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use bowerbird_core::ports::{Clock, Entropy, HandoffStore, RenewalStore, StoreError};
+use bowerbird_core::ports::{Cas, Clock, Entropy, HandoffStore, RenewalStore, StoreError};
 use bowerbird_core::{
     Account, AccountId, DeviceSession, DeviceSessionId, HANDOFF_TRIES, Handoff, HandoffCodeHash, Redemption, Renewal,
     RenewalLine, Secret,
@@ -143,6 +143,35 @@ impl Handoffs {
         self.tokens(account, &session, &line, 1)
     }
 
+    /// Takes a sign-in back that its person did not begin; false when it is over already. What was granted for it is given
+    /// back, unless the account is on a device.
+    pub(crate) async fn decline(&self, code: &str) -> Result<bool, StoreError> {
+        let (this, code) = (self.clone(), hash(code));
+        on_a_task(async move {
+            let Some(handoff) = this.0.handoffs.withdraw(&code).await? else { return Ok(false) };
+            tracing::warn!(account = %handoff.account, "a person declined a sign-in that an app began");
+            if let Some(account) = this.0.accounts.find(handoff.account).await? {
+                this.0.departures.turn_away(&account).await;
+            }
+            Ok(true)
+        })
+        .await
+    }
+
+    /// The same for a session that would have been handed over itself. What the device had before stays on it.
+    pub(crate) async fn decline_session(&self, seal: &str) -> Result<bool, StoreError> {
+        let parts = &self.0;
+        let Some(named) = parts.seals.open(seal.as_bytes()) else { return Ok(false) };
+        let Some(live) = parts.devices.peek(&named.device).await? else { return Ok(false) };
+        tracing::warn!("a person declined a sign-in that an app began");
+        match parts.accounts.active(&live).await? {
+            Some(account) if live.session.accounts.len() > 1 => {
+                Ok(parts.departures.remove(&live, &account).await? == Cas::Done)
+            }
+            _ => parts.departures.sign_out(&live).await.map(|()| true),
+        }
+    }
+
     /// Exchanges a refresh string for its successor.
     pub(crate) async fn renew(&self, text: &str) -> Result<AppTokens, HandoffFault> {
         let (line, place) = self.0.texts.read(text).ok_or(HandoffFault::Renewal)?;
@@ -184,9 +213,9 @@ impl Handoffs {
     }
 }
 
-async fn on_a_task(
-    exchange: impl Future<Output = Result<AppTokens, HandoffFault>> + Send + 'static,
-) -> Result<AppTokens, HandoffFault> {
+async fn on_a_task<T: Send + 'static, E: From<StoreError> + Send + 'static>(
+    exchange: impl Future<Output = Result<T, E>> + Send + 'static,
+) -> Result<T, E> {
     tokio::spawn(exchange).await.unwrap_or_else(|broken| Err(StoreError::Unavailable(broken.into()).into()))
 }
 

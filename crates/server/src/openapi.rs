@@ -8,8 +8,9 @@ use crate::overview::{AccountStatus, AuthType, ListedAccount};
 use crate::routes::{
     account_activate, account_add, account_app_password, account_avatar, account_list, account_remove, account_show,
     assets, auth_start, auth_tokens, client_metadata, device_end, device_list, devices_page, docs, events, forms,
-    health, home, jwks, login, login_repair, logout, mobile_auth, mobile_refresh, mobile_start, oauth_callback,
-    openapi_json, ready, security_events, security_page, session, tokens_health, validate_session, well_known, xrpc,
+    health, home, jwks, login, login_repair, logout, mobile_auth, mobile_decline, mobile_refresh, mobile_start,
+    oauth_callback, openapi_json, ready, security_events, security_page, session, tokens_health, validate_session,
+    well_known, xrpc,
 };
 
 #[derive(OpenApi)]
@@ -27,7 +28,7 @@ use crate::routes::{
         (name = "Operators", description = "Health and documents"),
     ),
     paths(
-        home::get, login::get, login::post, login_repair::get, mobile_auth::get,
+        home::get, login::get, login::post, login_repair::get, mobile_auth::get, mobile_decline::post,
         forms::add::post, forms::app_password::post, forms::switch::post, forms::remove::post, forms::sign_out::post,
         devices_page::get, forms::devices::one, forms::devices::others, forms::devices::all, security_page::get,
         docs::get, assets::css, assets::favicon,

@@ -12,8 +12,9 @@ use crate::route_names::RouteNames;
 use crate::routes::{
     account_activate, account_add, account_app_password, account_avatar, account_list, account_remove, account_show,
     assets, auth_start, auth_tokens, client_metadata, device_end, device_list, devices_page, docs, events, fallback,
-    forms, health, home, jwks, login, login_repair, logout, mobile_auth, mobile_refresh, mobile_start, oauth_callback,
-    openapi_json, ready, security_events, security_page, session, tokens_health, validate_session, well_known, xrpc,
+    forms, health, home, jwks, login, login_repair, logout, mobile_auth, mobile_decline, mobile_refresh, mobile_start,
+    oauth_callback, openapi_json, ready, security_events, security_page, session, tokens_health, validate_session,
+    well_known, xrpc,
 };
 
 /// Builds the router. Serve it with [`crate::serve`], or with anything that provides
@@ -45,6 +46,7 @@ fn table() -> Table {
         .post("/login", login::post)
         .visit("/login/repair/{account_id}", login_repair::get)
         .get("/mobile-auth", mobile_auth::get)
+        .post("/mobile-auth/decline", mobile_decline::post)
         .post("/accounts/add", forms::add::post)
         .post("/accounts/app-password", forms::app_password::post)
         .post("/accounts/switch", forms::switch::post)

@@ -20,7 +20,7 @@ use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderValue
 
 pub(crate) use accounts::{AccountsPage, accounts_page};
 pub(crate) use assets::{CSS, FAVICON, MOBILE_AUTH_JS, OPENER_JS, css_path, mobile_auth_js_path, opener_js_path};
-pub(crate) use continue_to_app::continue_page;
+pub(crate) use continue_to_app::{continue_page, declined_page};
 pub(crate) use devices::{DevicesPage, devices_page};
 pub(crate) use docs::docs_page;
 pub(crate) use mobile_auth::{MobileAuthPage, mobile_auth_page};

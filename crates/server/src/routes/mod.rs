@@ -25,6 +25,7 @@ pub(crate) mod login;
 pub(crate) mod login_repair;
 pub(crate) mod logout;
 pub(crate) mod mobile_auth;
+pub(crate) mod mobile_decline;
 pub(crate) mod mobile_refresh;
 pub(crate) mod mobile_start;
 pub(crate) mod oauth_callback;

@@ -13,6 +13,8 @@ const TABLE: &[(&str, &str, u16, u16, Option<u16>)] = &[
     // Works without a session, for a known account only.
     ("GET", "/login/repair/{account_id}", 404, 404, Some(404)),
     ("GET", "/mobile-auth", 200, 200, None),
+    // For whoever was shown the code.
+    ("POST", "/mobile-auth/decline", 400, 400, None),
     ("POST", "/accounts/add", 401, 401, None),
     // Works without a session, from our own pages.
     ("POST", "/accounts/app-password", 400, 400, None),
@@ -78,6 +80,7 @@ fn request(house: &House, method: &str, path: &str) -> TestRequest {
     let form = path.starts_with("/accounts/")
         || path.starts_with("/devices/")
         || path == "/sign-out"
+        || path == "/mobile-auth/decline"
         || (path == "/login" && method == "POST");
     let request = if form {
         TestRequest::post_form(&url, &[("account", NOBODYS)])

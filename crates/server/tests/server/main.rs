@@ -10,6 +10,7 @@ mod compatibility;
 mod cors;
 mod credentials;
 mod csrf;
+mod declining;
 mod device_accounts;
 mod devices;
 mod documents;
