@@ -24,7 +24,7 @@ if command -v flock >/dev/null; then flock 9; fi
 # The scripts stand beside node_modules, which is where Node looks for the packages that they import.
 # Each is replaced by a rename, so a network that is starting never reads half a file.
 mkdir -p "$dir/lib" "$dir/tmp"
-for file in start.mjs approve.mjs approve-chromium.mjs sign-in.mjs drive-pages.mjs drive-mobile.mjs pgredis.sh package.json package-lock.json lib/*.mjs; do
+for file in start.mjs approve.mjs approve-chromium.mjs sign-in.mjs drive-pages.mjs drive-mobile.mjs drive-window.mjs drive-continue.mjs pgredis.sh package.json package-lock.json lib/*.mjs; do
   for path in "$source_dir"/$file; do
     to="$dir/${path#"$source_dir"/}"
     cmp -s "$path" "$to" || { cp -p "$path" "$to.new" && mv -f "$to.new" "$to"; }

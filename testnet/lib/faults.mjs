@@ -1,4 +1,4 @@
-// A request log and scripted faults in front of the PDS' own handlers.
+// A request log, scripted faults and other manners in front of the PDS' own handlers.
 
 const KEPT = 5000
 
@@ -20,6 +20,19 @@ export function listenWithFaults(server) {
     commit(fault, request, response, handle)
   })
   return traffic
+}
+
+/**
+ * Leaves a window its hold of the page that opened it. The published pages cut it off (`Cross-Origin-Opener-Policy: same-origin`),
+ * which other servers of the protocol need not do.
+ */
+export function keepOpeners(server) {
+  server.prependListener('request', (_request, response) => {
+    const { setHeader } = response
+    response.setHeader = function (name, value) {
+      return name.toLowerCase() === 'cross-origin-opener-policy' ? this : setHeader.call(this, name, value)
+    }
+  })
 }
 
 function record(traffic, request, response) {

@@ -12,5 +12,7 @@
     }
   }
   if (window.opener) window.opener.postMessage(result, origin);
-  setTimeout(() => window.close(), 1500);
+  // A failure that no page can show stays here to be read: some servers' pages cut a window off from the one that opened it.
+  const isTold = window.opener || origin === location.origin;
+  if (result.success || isTold) setTimeout(() => window.close(), 1500);
 })();

@@ -23,6 +23,29 @@ impl RealNetwork {
         self.drive("drive-mobile.mjs", &[page_url, &pictures, &person.handle, &person.password]).await
     }
 
+    /// Signs in with Chromium at a page of the real server that an app was given, by `drive-continue.mjs`, reads the page of
+    /// the server under test that names the app, and goes on, or declines. Gives what it saw: `link` is what the page offers,
+    /// `opened` what the browser was sent to.
+    pub async fn drive_continue(
+        &self,
+        authorization_url: &str,
+        base_url: &str,
+        pictures: &Path,
+        person: &RealAccount,
+        goes_on: bool,
+    ) -> Value {
+        let (pictures, does) = (pictures.display().to_string(), if goes_on { "continue" } else { "decline" });
+        let arguments = [authorization_url, base_url, &pictures, &person.handle, &person.password, does];
+        self.drive("drive-continue.mjs", &arguments).await
+    }
+
+    /// A web app at a port of an origin that the server under test lists, and a stranger's page, which sign in with Chromium in
+    /// windows of their own, by `drive-window.mjs`; gives what they saw.
+    pub async fn drive_window(&self, base_url: &str, listed_port: u16, pictures: &Path, person: &RealAccount) -> Value {
+        let (port, pictures) = (listed_port.to_string(), pictures.display().to_string());
+        self.drive("drive-window.mjs", &[base_url, &port, &pictures, &person.handle, &person.password]).await
+    }
+
     async fn drive(&self, script: &str, arguments: &[&str]) -> Value {
         let mut command = Command::new(self.folder.join("node22/bin/node"));
         command.arg(self.folder.join(script)).args(arguments).current_dir(&self.folder);
