@@ -21,6 +21,7 @@ mod credentials;
 mod data_keys;
 mod device_sessions;
 mod handoffs;
+mod older_contract;
 mod security_events;
 
 use std::collections::HashMap;
@@ -31,7 +32,7 @@ use parking_lot::{Mutex, MutexGuard};
 use self::alerts::DeliveryRow;
 use self::device_sessions::DeviceRow;
 use self::handoffs::HandoffRow;
-use crate::ports::{Incident, IncidentSubject, Stores};
+use crate::ports::{Incident, IncidentSubject, OlderContractUse, Stores};
 use crate::{
     Account, AccountId, AuthorizationRequestRecord, Connection, ConnectionId, CredentialRecord, DeviceSessionId,
     HandoffCodeHash, SecurityEvent, StateHash, WrappedDataKey,
@@ -58,7 +59,8 @@ impl MemoryStores {
             handoffs: shared.clone(),
             renewals: shared.clone(),
             alerts: shared.clone(),
-            security_events: shared,
+            security_events: shared.clone(),
+            older_contract: shared,
         }
     }
 
@@ -82,4 +84,5 @@ struct Tables {
     deliveries: HashMap<String, DeliveryRow>,
     /// In the order in which they were noted.
     security_events: Vec<SecurityEvent>,
+    older_contract: HashMap<String, OlderContractUse>,
 }

@@ -1,5 +1,5 @@
-//! The figures of this instance, for Prometheus. Labels are codes of ours and ids of client keys, which are public: never an
-//! account, a handle or a host.
+//! The figures of this instance, for Prometheus. Labels are codes of ours, ids of client keys, which are public, and addresses of
+//! apps as they are configured: never an account, a handle or a host.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,6 +53,7 @@ struct Figures {
     oldest: Family<Label, Gauge>,
     client_keys: Family<[(&'static str, String); 1], Gauge>,
     counted_at: Gauge,
+    older_contract: Family<[(&'static str, String); 1], Counter>,
 }
 
 /// What became of an attempt to send a webhook.
@@ -103,6 +104,7 @@ impl Metrics {
             oldest: Family::default(),
             client_keys: Family::default(),
             counted_at: Gauge::default(),
+            older_contract: Family::default(),
         };
         figures.register(version);
         figures.begin_at_zero();
@@ -151,6 +153,16 @@ impl Metrics {
 
     pub(crate) fn webhook(&self, fate: WebhookFate) {
         self.0.webhooks.get_or_create(&[("outcome", fate.name())]).inc();
+    }
+
+    /// A session was put into an address of the configuration, as the older contract of apps has it.
+    pub fn session_in_address(&self, address: &str) {
+        self.0.older_contract.get_or_create(&[("address", address.to_owned())]).inc();
+    }
+
+    /// The same, before it happened: the figure begins at zero.
+    pub fn expect_session_in_address(&self, address: &str) {
+        drop(self.0.older_contract.get_or_create(&[("address", address.to_owned())]));
     }
 
     pub(crate) fn set_waiting(&self, waiting: u64) {
@@ -229,6 +241,11 @@ impl Figures {
         to.register("credentials_by_age", "Stored credentials, by age of their tokens", self.ages.clone());
         to.register("credential_oldest_age_seconds", "Age of the oldest tokens, by state", self.oldest.clone());
         to.register("sessions", "Live grants, by the client key they are bound to", self.client_keys.clone());
+        to.register(
+            "older_contract_sign_ins",
+            "Sign-ins that put a session into the address of an app, by address as configured",
+            self.older_contract.clone(),
+        );
         to.register("counted_timestamp_seconds", "When stored things were last counted", self.counted_at.clone());
     }
 
@@ -301,6 +318,8 @@ mod tests {
         metrics.nonce_retried();
         metrics.event_told("needs_reauth");
         metrics.event_dropped();
+        metrics.expect_session_in_address("limit://auth");
+        metrics.session_in_address("app://auth-callback");
         metrics.webhook(WebhookFate::Failed);
         metrics.set_waiting(7);
         let health =
@@ -319,6 +338,8 @@ mod tests {
             "bowerbird_dpop_nonce_retries_total 1",
             "bowerbird_events_total{type=\"needs_reauth\"} 1",
             "bowerbird_events_dropped_total 1",
+            "bowerbird_older_contract_sign_ins_total{address=\"app://auth-callback\"} 1",
+            "bowerbird_older_contract_sign_ins_total{address=\"limit://auth\"} 0",
             "bowerbird_webhook_attempts_total{outcome=\"failed\"} 1",
             "bowerbird_webhooks_waiting 7",
             "bowerbird_unsaved_answers 2",

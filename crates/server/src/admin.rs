@@ -1,7 +1,8 @@
-//! The listener of the operator: metrics, health and every event. Nothing that it says is a secret, but it is nobody
+//! The listener of the operator: a page, warnings, metrics, health and every event. Nothing that it says is a secret, but it is nobody
 //! else's business: it belongs on loopback or a private network, and asks for a token where it has one.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -9,11 +10,15 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bowerbird_core::Secret;
+use bowerbird_core::ports::{Clock, OlderContractStore, OlderContractUse};
 use bowerbird_events::{EventHub, METRICS_TYPE};
 use bowerbird_vault::Vault;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use serde::Serialize;
 
+use crate::older_contract::{OLDER_CONTRACT_HINT, older_contract_warnings};
+use crate::pages::{self, Moment, OperatorPage};
 use crate::parts::ReadyCheck;
 use crate::routes::events;
 
@@ -29,11 +34,21 @@ pub struct AdminParts {
     /// What must be shown as bearer, for all but `/health` and `/ready`. Without one, only requests by address or to
     /// `localhost` are answered: a page that makes a browser call us under a name of its own gets nothing.
     pub token: Option<Secret>,
+    /// For its page.
+    pub app_name: String,
+    /// Which apps are given their session in an address.
+    pub older_contract: Arc<dyn OlderContractStore>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
 }
 
 /// Builds the router of the operator's listener.
 pub fn admin_router(parts: AdminParts) -> Router {
-    let guarded = Router::new().route("/metrics", get(metrics)).route("/events", get(everything));
+    let guarded = Router::new()
+        .route("/", get(page))
+        .route("/warnings", get(warnings))
+        .route("/metrics", get(metrics))
+        .route("/events", get(everything));
     let guarded = guarded.route_layer(middleware::from_fn_with_state(parts.clone(), admit));
     Router::new()
         .merge(guarded)
@@ -60,16 +75,72 @@ async fn health() -> Response {
     plain(StatusCode::OK, "ok")
 }
 
-/// Why it is not ready is in the log.
 async fn ready(State(parts): State<AdminParts>) -> Response {
+    match why_not_ready(&parts).await {
+        None => plain(StatusCode::OK, "ready"),
+        Some(why) => plain(StatusCode::SERVICE_UNAVAILABLE, &format!("not ready: {why}")),
+    }
+}
+
+/// In words for anybody; what exactly it is, is in the log.
+async fn why_not_ready(parts: &AdminParts) -> Option<&'static str> {
     match (parts.ready)().await {
-        Ok(()) if parts.vault.health().is_ready() => plain(StatusCode::OK, "ready"),
-        Ok(()) => plain(StatusCode::SERVICE_UNAVAILABLE, "not ready: the vault is draining or holds unsaved answers"),
+        Ok(()) if parts.vault.health().is_ready() => None,
+        Ok(()) => Some("the vault is draining or holds unsaved answers"),
         Err(cause) => {
             tracing::warn!(cause, "not ready");
-            plain(StatusCode::SERVICE_UNAVAILABLE, "not ready: the database does not answer")
+            Some("the database does not answer")
         }
     }
+}
+
+/// What the operator reads.
+async fn page(State(parts): State<AdminParts>) -> Response {
+    let now = parts.clock.now();
+    let uses = older_contract_warnings(parts.older_contract.as_ref(), now).await;
+    pages::operator_page(&OperatorPage {
+        app_name: &parts.app_name,
+        not_ready: why_not_ready(&parts).await,
+        older_contract: uses.as_deref().ok(),
+        now,
+    })
+}
+
+/// A warning, for a program.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Warning {
+    code: &'static str,
+    message: &'static str,
+    hint: &'static str,
+    /// The address of the app, as it is configured.
+    address: String,
+    times: u64,
+    first_seen_at: String,
+    last_seen_at: String,
+}
+
+/// The same for a program.
+async fn warnings(State(parts): State<AdminParts>) -> Response {
+    let now = parts.clock.now();
+    let uses = match older_contract_warnings(parts.older_contract.as_ref(), now).await {
+        Ok(uses) => uses,
+        Err(error) => {
+            tracing::warn!(%error, "the warnings could not be read");
+            return plain(StatusCode::SERVICE_UNAVAILABLE, "the database does not answer");
+        }
+    };
+    let warning = |one: OlderContractUse| Warning {
+        code: "older_contract",
+        message: "An app is given its session in its address",
+        hint: OLDER_CONTRACT_HINT,
+        address: one.address,
+        times: one.times,
+        first_seen_at: Moment::of(one.first_at, now).machine,
+        last_seen_at: Moment::of(one.last_at, now).machine,
+    };
+    let warnings: Vec<Warning> = uses.into_iter().map(warning).collect();
+    axum::Json(serde_json::json!({ "warnings": warnings })).into_response()
 }
 
 async fn admit(State(parts): State<AdminParts>, request: Request, next: Next) -> Response {

@@ -110,10 +110,6 @@ fn session(address: &AppAddress) -> Result<AppReturn, ApiError> {
         return Err(ApiError::bad_request("challenge_invalid", "An https app link is given a code, never the session")
             .with_hint("Send code_challenge_method=S256 with the challenge, and exchange the code"));
     }
-    tracing::warn!(
-        address = address.as_str(),
-        "an app starts by the older contract, which puts its session into an address; let it send code_challenge_method=S256"
-    );
     Ok(app(address, HandoffForm::Session))
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::FromRef;
 use bowerbird_atproto::{Atproto, ClientIdentity, Profiles, XrpcProxy};
 use bowerbird_core::ports::{Clock, Entropy, Stores};
-use bowerbird_events::EventStreams;
+use bowerbird_events::{EventStreams, Metrics};
 use bowerbird_vault::SealRing;
 use futures_util::future::BoxFuture;
 
@@ -17,6 +17,7 @@ use crate::config::ServerConfig;
 use crate::device_sessions::DeviceSessions;
 use crate::handoffs::{HandoffParts, Handoffs};
 use crate::history::History;
+use crate::older_contract::OlderContract;
 use crate::overview::Overview;
 use crate::rate_limit::LoginLimiter;
 use crate::routes::events::Following;
@@ -53,6 +54,8 @@ pub struct ServerParts {
     pub shared: SharedTier,
     /// Events as they happen; without a hub that feeds it, nothing is ever heard.
     pub events: EventStreams,
+    /// Where it is counted what the operator is to know; None counts nothing.
+    pub metrics: Option<Metrics>,
 }
 
 /// The pieces, wired; handlers see one piece at a time (`State<Site>`), extractors borrow.
@@ -88,7 +91,7 @@ pub(crate) struct Ready(pub(crate) ReadyCheck);
 
 impl Parts {
     pub(crate) fn new(parts: ServerParts) -> Self {
-        let ServerParts { config, atproto, stores, seals, clock, entropy, ready, shared, events } = parts;
+        let ServerParts { config, atproto, stores, seals, clock, entropy, ready, shared, events, metrics } = parts;
         let Atproto { logins, app_passwords, proxy, client, profiles, vault, .. } = atproto;
         let site = Site::new(config, client.session_cap_seconds());
         let devices = DeviceSessions::new(
@@ -127,10 +130,12 @@ impl Parts {
             clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy),
         });
+        let older_contract =
+            OlderContract::new(Arc::clone(&stores.older_contract), Arc::clone(&clock), metrics, &site.mobile);
         Self(Arc::new(Pieces {
             shown_tokens: ShownTokens::new(site.expose_tokens && site.loopback, Arc::clone(&stores.connections), vault),
             app_password_sign_ins: AppPasswordSignIns::new(site.clone(), app_passwords, attempts, arrivals.clone()),
-            ending: Ending::new(logins, arrivals, handoffs.clone(), seals.clone()),
+            ending: Ending::new(logins, arrivals, handoffs.clone(), seals.clone(), older_contract),
             following: Following { streams: events, devices: devices.clone() },
             departures,
             handoffs,

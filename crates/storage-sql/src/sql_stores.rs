@@ -77,6 +77,7 @@ impl SqlStores {
             renewals: self.engine.clone(),
             alerts: self.engine.clone(),
             security_events: self.engine.clone(),
+            older_contract: self.engine.clone(),
         }
     }
 

@@ -100,6 +100,7 @@ impl OAuthClientBuilder {
             renewals: memory.renewals,
             alerts: memory.alerts,
             security_events: memory.security_events,
+            older_contract: memory.older_contract,
         };
         let keys = self.keys.unwrap_or_else(|| Arc::new(EphemeralKeys::new(ports.entropy.as_ref())));
         let transport = self.config.transport.clone();

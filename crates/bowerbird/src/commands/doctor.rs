@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-use bowerbird_core::ports::{Dns as _, HttpClient as _, Purpose};
+use bowerbird_core::ports::{Dns as _, HttpClient as _, OlderContractUse, Purpose};
+use bowerbird_server::{OLDER_CONTRACT_HINT, older_contract_warnings};
 use bytes::Bytes;
 use http::{Method, Request, header};
 use serde_json::json;
@@ -48,6 +49,7 @@ pub(crate) async fn run(loaded: &Loaded, printer: Printer) -> Result<ExitCode, F
             findings.push(clock(loaded, &composition).await);
             findings.push(dns(&composition).await);
             findings.push(metadata(loaded, &composition).await);
+            findings.extend(apps(loaded, &composition).await);
             composition.database.close().await;
         }
         Err(failure) => {
@@ -149,6 +151,34 @@ async fn metadata(loaded: &Loaded, composition: &Composition) -> Finding {
             "start the server and make this address reachable from outside",
         ),
     }
+}
+
+/// Which apps are still given their session in an address, which others may catch.
+async fn apps(loaded: &Loaded, composition: &Composition) -> Vec<Finding> {
+    const NAME: &str = "apps";
+    if loaded.settings.mobile.addresses.is_empty() {
+        return Vec::new();
+    }
+    match older_contract_warnings(composition.stores.older_contract.as_ref(), composition.clock.now()).await {
+        Ok(uses) if uses.is_empty() => {
+            vec![Finding::good(NAME, "none was given its session in an address in the last 30 days")]
+        }
+        Ok(uses) => {
+            let warning = |one: &OlderContractUse| Finding::warning(NAME, session_in_address(one), OLDER_CONTRACT_HINT);
+            uses.iter().map(warning).collect()
+        }
+        Err(error) => vec![Finding::warning(NAME, chain(&error), "nobody knows which apps follow the older contract")],
+    }
+}
+
+fn session_in_address(one: &OlderContractUse) -> String {
+    let last = jiff::Timestamp::from_millisecond(one.last_at.as_millis()).unwrap_or_default();
+    let times = if one.times == 1 { "once".to_owned() } else { format!("{} times", one.times) };
+    format!(
+        "{} was given a session in its address {times}, last on {}",
+        one.address,
+        last.strftime("%Y-%m-%d %H:%M UTC")
+    )
 }
 
 async fn get(

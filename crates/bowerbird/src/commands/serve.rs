@@ -131,6 +131,9 @@ fn admin_parts(loaded: &Loaded, composition: &Composition) -> Result<AdminParts,
         vault: composition.atproto.vault.clone(),
         ready: ready_check(composition),
         token: config::admin_token(&loaded.values)?,
+        app_name: loaded.settings.app_name.clone(),
+        older_contract: Arc::clone(&composition.stores.older_contract),
+        clock: Arc::clone(&composition.clock),
     })
 }
 
@@ -177,6 +180,7 @@ fn server_parts(loaded: &Loaded, composition: &Composition) -> Result<ServerPart
         ready: ready_check(composition),
         shared: composition.shared.clone(),
         events: composition.events.streams().clone(),
+        metrics: Some(composition.events.metrics().clone()),
     })
 }
 

@@ -9,6 +9,7 @@ mod damaged_database;
 mod first_start;
 mod full_disk;
 mod hostile_http;
+mod older_contract;
 mod opened;
 mod pace;
 mod refresh_faults;

@@ -12,6 +12,7 @@ mod http;
 mod keys;
 mod listeners;
 mod observer;
+mod older_contract;
 mod refresher;
 mod security_events;
 mod shared_tier;
@@ -32,6 +33,7 @@ pub use http::{BoxError, HttpClient, HttpError, HttpFault, Purpose, Sent, Stream
 pub use keys::{KeyEncryptionKey, KeyProvider, KeyProviderError};
 pub use listeners::ChangeListeners;
 pub use observer::{AccountEvent, AccountEventKind, AccountNotice, NoObserver, Observer, RefreshResult};
+pub use older_contract::{OlderContractStore, OlderContractUse};
 pub use refresher::{
     AccessProbe, GrantFacts, PreparedRefresh, RefreshOutcome, RefreshRefusal, RefreshedTokens, Refresher,
 };

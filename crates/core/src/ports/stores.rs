@@ -301,4 +301,6 @@ pub struct Stores {
     pub alerts: std::sync::Arc<dyn super::AlertStore>,
     /// What happened to accounts, for their people.
     pub security_events: std::sync::Arc<dyn super::SecurityEventStore>,
+    /// Which apps are given their session in an address.
+    pub older_contract: std::sync::Arc<dyn super::OlderContractStore>,
 }

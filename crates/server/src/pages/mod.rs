@@ -8,6 +8,7 @@ mod docs;
 mod mobile_auth;
 mod moment;
 mod opener;
+mod operator;
 mod security;
 mod text;
 
@@ -24,8 +25,9 @@ pub(crate) use continue_to_app::{continue_page, declined_page};
 pub(crate) use devices::{DevicesPage, devices_page};
 pub(crate) use docs::docs_page;
 pub(crate) use mobile_auth::{MobileAuthPage, mobile_auth_page};
-use moment::Moment;
+pub(crate) use moment::Moment;
 pub(crate) use opener::{OpenerResult, keep_opener, opener_page};
+pub(crate) use operator::{OperatorPage, operator_page};
 pub(crate) use security::{SecurityPage, security_page};
 pub(crate) use text::visible;
 

@@ -21,6 +21,7 @@ use crate::device_name::device_name;
 use crate::error::{ApiError, Wish, chain};
 use crate::extract::{CredentialFault, Presented};
 use crate::handoffs::{Handoffs, Left};
+use crate::older_contract::OlderContract;
 use crate::pages::{self, OpenerResult};
 use crate::return_to::return_to;
 use crate::seals::Seals;
@@ -140,6 +141,7 @@ pub(crate) struct Ending {
     arrivals: Arrivals,
     handoffs: Handoffs,
     seals: Seals,
+    older_contract: OlderContract,
     /// The browsers that were sent to another server than the first one, so that nobody goes round in circles.
     sent_again: moka::sync::Cache<[u8; 32], ()>,
 }
@@ -171,9 +173,15 @@ enum Unended {
 }
 
 impl Ending {
-    pub(crate) fn new(logins: Logins, arrivals: Arrivals, handoffs: Handoffs, seals: Seals) -> Self {
+    pub(crate) fn new(
+        logins: Logins,
+        arrivals: Arrivals,
+        handoffs: Handoffs,
+        seals: Seals,
+        older_contract: OlderContract,
+    ) -> Self {
         let sent_again = moka::sync::Cache::builder().max_capacity(10_000).time_to_live(SENT_AGAIN).build();
-        Self { logins, arrivals, handoffs, seals, sent_again }
+        Self { logins, arrivals, handoffs, seals, older_contract, sent_again }
     }
 
     async fn end(
@@ -251,6 +259,7 @@ impl Ending {
             }
             HandoffForm::Session => {
                 let session = self.arrivals.put(account, device.as_ref(), &device_name).await?;
+                self.older_contract.used(&app.address).await;
                 let seal = self.seals.renew(&session, account);
                 let (did, handle) = (account.did.as_str(), account.handle.as_str());
                 Ok(app_link(app, &[("session_token", seal.expose()), ("did", did), ("handle", handle)]))

@@ -113,3 +113,22 @@ async fn row_59_no_page_of_another_site_declines_for_a_person() {
     }
     exchange(&house, &code).await.must_be(200);
 }
+
+#[tokio::test]
+async fn a_session_in_an_address_is_written_down_for_the_operator_and_a_code_is_not() {
+    let house = House::open().await;
+    let alice = house.network.add_account("alice.test");
+    let code = hidden(&page_of(&house, &alice, "/api/auth/start", None).await, "code");
+    exchange(&house, &code).await.must_be(200);
+    assert_eq!(house.stores.older_contract.list().await.unwrap(), []);
+    // Nor is one that was begun and not ended, or a page that was only looked at: anybody can do that.
+    let body = json!({"handle": "alice.test", "code_challenge": CHALLENGE});
+    house.client().send(TestRequest::post_json(&house.url("/api/auth/mobile-start"), &body)).await.must_be(200);
+    house.visitor().get("/mobile-auth").await.must_be(200);
+    assert_eq!(house.stores.older_contract.list().await.unwrap(), []);
+    for _ in 0..2 {
+        page_of(&house, &alice, "/api/auth/mobile-start", None).await;
+    }
+    let uses = house.stores.older_contract.list().await.unwrap();
+    assert_eq!((uses.len(), uses[0].address.as_str(), uses[0].times), (1, "app://auth-callback", 2));
+}

@@ -157,6 +157,7 @@ impl House {
             }),
             shared: SharedTier::default(),
             events: bowerbird_events::EventStreams::default(),
+            metrics: None,
         };
         let router = bowerbird_server::router(parts);
         tokio::spawn(async move {

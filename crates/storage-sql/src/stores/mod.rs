@@ -8,6 +8,7 @@ mod credentials;
 mod data_keys;
 mod device_sessions;
 mod handoffs;
+mod older_contract;
 mod renewals;
 mod security_events;
 

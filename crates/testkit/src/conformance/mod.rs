@@ -20,6 +20,7 @@ pub mod device_sessions;
 mod fixtures;
 pub mod handoffs;
 pub mod leases;
+pub mod older_contract;
 pub mod renewals;
 pub mod security_events;
 pub mod text;
@@ -146,6 +147,10 @@ macro_rules! conformance_properties {
                 those_of_an_account_are_its_own_and_go_with_it,
                 only_the_latest_are_kept,
                 old_ones_are_purged,
+            }
+            older_contract {
+                each_address_is_counted_by_itself,
+                none_is_lost_at_the_same_moment,
             }
             text {
                 hostile_text_is_kept_or_refused,
