@@ -89,12 +89,13 @@ impl OAuthClientBuilder {
     pub fn build(self, ports: OAuthClientPorts) -> Result<OAuthClient, AtprotoConfigError> {
         let memory = MemoryStores::new();
         let sessions = self.sessions.unwrap_or_else(|| SessionStore::of(&memory));
+        let states = self.states.unwrap_or(memory.authorization_requests);
         let stores = Stores {
             accounts: Arc::clone(&sessions.accounts),
             connections: Arc::clone(&sessions.connections),
             credentials: Arc::clone(&sessions.credentials),
             data_keys: Arc::clone(&sessions.data_keys),
-            authorization_requests: self.states.unwrap_or(memory.authorization_requests),
+            authorization_requests: Arc::clone(&states),
             device_sessions: memory.device_sessions,
             handoffs: memory.handoffs,
             renewals: memory.renewals,
@@ -106,8 +107,8 @@ impl OAuthClientBuilder {
         let transport = self.config.transport.clone();
         let OAuthClientPorts { http, dns, clock, entropy } = ports;
         let surroundings = VaultSurroundings::default();
-        let ports = AtprotoPorts { http, dns, clock, entropy, stores, keys, surroundings };
+        let ports = AtprotoPorts { http, dns, clock: Arc::clone(&clock), entropy, stores, keys, surroundings };
         let atproto = Atproto::with_callback(self.config, ports, &self.callback_path)?;
-        Ok(OAuthClient { atproto, sessions, transport, browser: None })
+        Ok(OAuthClient { atproto, states, sessions, clock, transport, browser: None })
     }
 }

@@ -7,7 +7,9 @@ mod error;
 mod session;
 mod stores;
 
-use bowerbird_core::ports::full_body;
+use std::sync::Arc;
+
+use bowerbird_core::ports::{Clock, full_body};
 use bowerbird_core::{BrowserBinding, Did, LoginEnding, LoginIdentifier, LoginPurpose, Platform};
 use bowerbird_oauth::{Origin, Prompt, TransportPolicy};
 use bowerbird_vault::CheckoutError;
@@ -80,7 +82,9 @@ pub const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 #[derive(Clone)]
 pub struct OAuthClient {
     atproto: Atproto,
+    states: Arc<dyn StateStore>,
     sessions: SessionStore,
+    clock: Arc<dyn Clock>,
     transport: TransportPolicy,
     browser: Option<BrowserBinding>,
 }
@@ -211,6 +215,12 @@ impl OAuthClient {
     pub async fn revoke_session(&self, session: &OAuthSession) -> Result<(), OAuthError> {
         self.atproto.logins.release_and_wait(session.account()).await?;
         Ok(())
+    }
+
+    /// Removes logins that nobody ended within their ten minutes from the store, and says how many there were. Call it now
+    /// and then, such as every minute; what has expired is of no use to anybody also without it.
+    pub async fn cleanup(&self) -> Result<u64, OAuthError> {
+        Ok(self.states.purge(self.clock.now()).await?)
     }
 
     /// The client metadata document, to be served at the client id.

@@ -11,6 +11,7 @@ mod nonces;
 mod oauth_client;
 mod proxy;
 mod refresh;
+mod storage;
 mod take_over;
 #[expect(dead_code, reason = "its main function is for people")]
 #[path = "../../examples/web_demo.rs"]

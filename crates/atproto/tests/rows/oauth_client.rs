@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use bowerbird_atproto::{OAuthClient, OAuthClientPorts, OAuthError, SessionStore};
+use bowerbird_atproto::{OAuthClient, OAuthClientPorts, OAuthError, SessionStore, StateStore};
 use bowerbird_core::memory::MemoryStores;
+use bowerbird_core::ports::Clock;
 use bowerbird_core::testing::FixedKeys;
 use bowerbird_net::{NetClient, NetConfig, OsEntropy, SystemClock};
 use bowerbird_oauth::TransportPolicy;
@@ -26,8 +27,17 @@ impl Library {
 
     /// A client as a program makes it at its start; the stores outlive it.
     pub(crate) fn client(&self) -> OAuthClient {
+        self.client_at(Arc::new(SystemClock::new()))
+    }
+
+    /// Keeps logins under way in another store.
+    pub(crate) fn use_states(&mut self, states: Arc<dyn StateStore>) {
+        self.stores.authorization_requests = states;
+    }
+
+    /// The same with a clock of the test's own.
+    pub(crate) fn client_at(&self, clock: Arc<dyn Clock>) -> OAuthClient {
         let hosts = self.network.egress_allow();
-        let clock = Arc::new(SystemClock::new());
         let egress_allow = hosts.split(',').map(|host| host.parse().unwrap()).collect();
         let net = NetConfig { egress_allow, dns_servers: vec![self.network.dns().address()], ..NetConfig::default() };
         let net = NetClient::new(net, clock.clone()).unwrap();
