@@ -6,7 +6,8 @@ use http::Method;
 use crate::support::{House, Must as _};
 
 /// Operations that begin something for whoever asks, without any credential.
-const WITHOUT_CREDENTIAL: [&str; 4] = ["/login", "/api/auth/start", "/api/auth/mobile-start", "/api/auth/tokens"];
+const WITHOUT_CREDENTIAL: [&str; 5] =
+    ["/login", "/mobile-auth/decline", "/api/auth/start", "/api/auth/mobile-start", "/api/auth/tokens"];
 /// They end the session that the other requests of a test need.
 const ENDS_THE_SESSION: [&str; 3] = ["/sign-out", "/devices/sign-out-all", "/api/auth/logout"];
 

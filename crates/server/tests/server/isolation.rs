@@ -58,6 +58,7 @@ const CASES: &[(&str, &str, Asked)] = &[
     ("GET", "/.well-known/apple-app-site-association", AboutOneself),
     ("GET", "/.well-known/assetlinks.json", AboutOneself),
     ("GET", "/mobile-auth", AboutOneself),
+    ("POST", "/mobile-auth/decline", AboutOneself),
     ("POST", "/api/auth/mobile-start", AboutOneself),
     ("POST", "/api/auth/start", AboutOneself),
     ("POST", "/api/auth/tokens", AboutOneself),
