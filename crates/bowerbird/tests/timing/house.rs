@@ -252,9 +252,9 @@ async fn app(server: &BowerbirdProcess, account: &FaultAccount) -> Value {
 fn request(method: &str, path: &str, host: &str, headers: &[(&str, &str)], body: &str) -> Vec<u8> {
     let mut text = format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\n");
     for (name, value) in headers {
-        text.push_str(&format!("{name}: {value}\r\n"));
+        text.extend([name, ": ", value, "\r\n"]);
     }
-    text.push_str(&format!("content-length: {}\r\n\r\n{body}", body.len()));
+    text.extend(["content-length: ", &body.len().to_string(), "\r\n\r\n", body]);
     text.into_bytes()
 }
 
