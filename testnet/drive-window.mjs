@@ -57,18 +57,19 @@ async function press(page, address) {
   return popup
 }
 
-/** What the page of an app can do: what it was told, and how the API answers it. */
+/** What the page of an app can do: what it was told, by the window or when it asks, and how the API answers it. */
 const asked = (page) => page.evaluate(async (server) => {
   const get = async (path) => {
     try {
       const answer = await fetch(server + path, { credentials: 'include' })
-      return { status: answer.status, body: await answer.json() }
+      return { status: answer.status, body: answer.status === 204 ? null : await answer.json() }
     } catch (error) {
       return { error: error.name }
     }
   }
+  const end = await get('/api/auth/window-end')
   const session = await get('/api/auth/session')
-  return { told: window.told, cookies: document.cookie, session, call: await get('/xrpc/com.atproto.server.getSession') }
+  return { told: window.told, cookies: document.cookie, end, session, call: await get('/xrpc/com.atproto.server.getSession') }
 }, base)
 
 /** At the end of a window: what it shows. */

@@ -71,15 +71,17 @@ fn looks_right(seen: &Value) {
 /// The page of an app, or of a stranger: no cookie that it reads, and nothing of a session in what it heard.
 fn holds_no_secret(page: &Value) {
     assert_eq!(page["cookies"], "", "no cookie that a script reads");
-    for secret in ["Fe26.", "bbr_", "code"] {
-        assert!(!page["told"].to_string().contains(secret), "{secret} in {}", page["told"]);
+    for secret in ["Fe26.", "bbr_", "\"code\""] {
+        for heard in [&page["told"], &page["end"]] {
+            assert!(!heard.to_string().contains(secret), "{secret} in {heard}");
+        }
     }
 }
 
 /// A page that is told nothing, and whose calls the browser does not answer.
 fn gets_nothing(stranger: &Value) {
     assert_eq!(stranger["told"], json!([]), "its listener heard nothing");
-    for call in ["session", "call"] {
+    for call in ["end", "session", "call"] {
         assert_eq!(stranger[call], json!({"error": "TypeError"}), "{call}: kept from it by the browser");
     }
 }
@@ -97,6 +99,7 @@ async fn real_window_tells_exactly_the_page_that_the_server_lists() {
 
     // The app: told once, by the server's origin; signed in by its cookie, which the API takes.
     assert_eq!((&seen["before"]["session"]["status"], &seen["before"]["call"]["status"]), (&json!(401), &json!(401)));
+    assert_eq!(seen["before"]["end"]["status"], 204);
     let app = &seen["app"];
     holds_no_secret(app);
     let told = app["told"].as_array().unwrap();
@@ -147,8 +150,11 @@ async fn real_window_that_was_cut_off_leaves_the_session_and_shows_a_refusal() {
     holds_no_secret(app);
     assert_eq!((&app["session"]["status"], &app["session"]["body"]["did"]), (&json!(200), &json!(did)));
     assert_eq!((&app["call"]["status"], &app["call"]["body"]["did"]), (&json!(200), &json!(did)));
+    // What no window told it, it asks for.
+    assert_eq!((&app["told"], &app["end"]["body"]["did"]), (&json!([]), &json!(did)));
     let refused = &seen["refused"];
     assert_eq!((&refused["opener"], &refused["told"]), (&json!(false), &json!([])), "else this test is of no use");
+    assert_eq!(refused["end"]["body"]["error"], "access_denied", "{refused}");
     assert_eq!(refused["closes"], 0, "the reason stays to be read");
     assert!(refused["text"].as_str().unwrap().contains("You did not allow the access"), "{refused}");
     assert_eq!(seen["signedIn"]["closes"], 1, "a success closes");

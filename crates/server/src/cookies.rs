@@ -1,4 +1,5 @@
-//! The two cookies: the seal of a device session, and the binding of a login under way (DECISIONS 6, RFC 6265).
+//! The cookies: the seal of a device session, the binding of a login under way, and the end of one in a window (DECISIONS 6,
+//! RFC 6265).
 
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
@@ -87,6 +88,28 @@ pub(crate) fn clear_session(site: &Site, name: SessionCookieName) -> HeaderValue
 /// `Set-Cookie` for a login under way.
 pub(crate) fn set_login(site: &Site, value: &str) -> Option<HeaderValue> {
     set(site, login_cookie_name(site), value, LOGIN_SECONDS)
+}
+
+fn window_cookie_name(site: &Site) -> &'static str {
+    if site.https { "__Host-window" } else { "window" }
+}
+
+/// `Set-Cookie` for the end of a login in a window, for as long as a login may take.
+pub(crate) fn set_window_end(site: &Site, value: &str) -> Option<HeaderValue> {
+    set(site, window_cookie_name(site), value, LOGIN_SECONDS)
+}
+
+/// `Set-Cookie` that takes it away.
+pub(crate) fn clear_window_end(site: &Site) -> HeaderValue {
+    set(site, window_cookie_name(site), "", 0).unwrap_or_else(|| HeaderValue::from_static(""))
+}
+
+/// The end of a login in a window; none where it was sent twice.
+pub(crate) fn window_end<'a>(headers: &'a HeaderMap, site: &Site) -> Option<&'a [u8]> {
+    let wanted = window_cookie_name(site);
+    let mut found = pairs(headers).filter(|(name, _)| *name == wanted.as_bytes());
+    let first = found.next().filter(|_| found.next().is_none());
+    first.map(|(_, value)| value)
 }
 
 fn set(site: &Site, name: &str, value: &str, max_age: i64) -> Option<HeaderValue> {

@@ -58,6 +58,7 @@ mod sign_out;
 mod site;
 mod snapshots;
 mod span;
+mod window_end;
 
 pub use admin::{AdminParts, admin_router};
 pub use app_address::{AppAddress, AppAddressError};

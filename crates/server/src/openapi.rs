@@ -10,7 +10,7 @@ use crate::routes::{
     assets, auth_start, auth_tokens, client_metadata, device_end, device_list, devices_page, docs, events, forms,
     health, home, jwks, login, login_repair, logout, mobile_auth, mobile_decline, mobile_refresh, mobile_start,
     oauth_callback, openapi_json, ready, security_events, security_page, session, tokens_health, validate_session,
-    well_known, xrpc,
+    well_known, window_end, xrpc,
 };
 
 #[derive(OpenApi)]
@@ -32,7 +32,7 @@ use crate::routes::{
         forms::add::post, forms::app_password::post, forms::switch::post, forms::remove::post, forms::sign_out::post,
         devices_page::get, forms::devices::one, forms::devices::others, forms::devices::all, security_page::get,
         docs::get, assets::css, assets::favicon,
-        session::get, validate_session::get, logout::post,
+        session::get, validate_session::get, logout::post, window_end::get,
         auth_start::post, mobile_start::post, auth_tokens::post,
         mobile_refresh::get, mobile_refresh::post,
         account_list::get, account_add::post, account_app_password::post,

@@ -135,7 +135,7 @@ impl Parts {
         Self(Arc::new(Pieces {
             shown_tokens: ShownTokens::new(site.expose_tokens && site.loopback, Arc::clone(&stores.connections), vault),
             app_password_sign_ins: AppPasswordSignIns::new(site.clone(), app_passwords, attempts, arrivals.clone()),
-            ending: Ending::new(logins, arrivals, handoffs.clone(), seals.clone(), older_contract),
+            ending: Ending::new(logins, arrivals, handoffs.clone(), seals.clone(), older_contract, Arc::clone(&clock)),
             following: Following { streams: events, devices: devices.clone() },
             departures,
             handoffs,

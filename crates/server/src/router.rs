@@ -14,7 +14,7 @@ use crate::routes::{
     assets, auth_start, auth_tokens, client_metadata, device_end, device_list, devices_page, docs, events, fallback,
     forms, health, home, jwks, login, login_repair, logout, mobile_auth, mobile_decline, mobile_refresh, mobile_start,
     oauth_callback, openapi_json, ready, security_events, security_page, session, tokens_health, validate_session,
-    well_known, xrpc,
+    well_known, window_end, xrpc,
 };
 
 /// Builds the router. Serve it with [`crate::serve`], or with anything that provides
@@ -64,6 +64,7 @@ fn table() -> Table {
         .get("/api/auth/session", session::get)
         .get("/validate-session", validate_session::get)
         .post("/api/auth/logout", logout::post)
+        .visit("/api/auth/window-end", window_end::get)
         .post("/api/auth/start", auth_start::post)
         .post("/api/auth/mobile-start", mobile_start::post)
         .post("/api/auth/tokens", auth_tokens::post)

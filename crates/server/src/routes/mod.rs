@@ -37,6 +37,7 @@ pub(crate) mod session;
 pub(crate) mod tokens_health;
 pub(crate) mod validate_session;
 pub(crate) mod well_known;
+pub(crate) mod window_end;
 pub(crate) mod xrpc;
 
 use axum::response::{IntoResponse, Response};

@@ -6,15 +6,16 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::response::Response;
 use bowerbird_atproto::{FinishLoginError, FinishLoginFault, FinishedLogin, LoginUnderWay, Logins};
-use bowerbird_core::ports::Entropy;
+use bowerbird_core::ports::{Clock, Entropy};
 use bowerbird_core::{
     AppReturn, BrowserBinding, DeviceSession, DeviceSessionId, HandoffForm, LoginEnding, LoginPurpose, Secret,
+    Timestamp,
 };
 use http::header::LOCATION;
 use http::{HeaderMap, StatusCode, Uri};
 use url::form_urlencoded;
 
-use super::{redirect, with_cookie};
+use super::{redirect, with_cookie, with_cookies};
 use crate::arrival::Arrivals;
 use crate::cookies::{self, SessionCookieName};
 use crate::device_name::device_name;
@@ -27,6 +28,7 @@ use crate::return_to::return_to;
 use crate::seals::Seals;
 use crate::sign_in;
 use crate::site::Site;
+use crate::window_end::WindowEnd;
 
 /// How long a browser is not sent to another server a second time.
 const SENT_AGAIN: Duration = Duration::from_mins(10);
@@ -72,20 +74,22 @@ pub(crate) async fn get(
         },
     };
     let browser = sign_in::presented(&headers, &site).map_err(refused)?;
-    let query = uri.query().unwrap_or_default().to_owned();
+    let (query, clock) = (uri.query().unwrap_or_default().to_owned(), Arc::clone(&ending.clock));
     let device = present.map(|signed_in| signed_in.device.session.id.clone());
     // On a task of its own: a browser that goes away must not stop a code that is already on its way.
     let ended = tokio::spawn(ending.end(query, browser, device, device_name(&headers)))
         .await
         .map_err(|error| refused(ApiError::internal(error)))?;
     match ended {
-        Ok(Ended::Here { session, login }) => to_browser(&site, &seals, &headers, entropy.as_ref(), &session, &login),
+        Ok(Ended::Here { session, login }) => {
+            to_browser(&site, &seals, &headers, (entropy.as_ref(), clock.now()), &session, &login)
+        }
         Ok(Ended::ForApp { link, login }) => Ok(to_app(&site, &headers, &link, &login)),
         Err(Unended::Here(error)) => Err(refused(error)),
         Err(Unended::ForApp(link)) => Ok(app_redirect(&link)),
         Err(Unended::InWindow { origin, error }) => {
             let result = OpenerResult::Failed { code: error.code, message: &error.message };
-            Ok(pages::opener_page(&site, entropy.as_ref(), &origin, &result))
+            Ok(to_window(&site, entropy.as_ref(), clock.now(), &origin, &result))
         }
         Err(Unended::Again { handle }) => Ok(again(&handle)),
     }
@@ -95,7 +99,7 @@ fn to_browser(
     site: &Site,
     seals: &Seals,
     headers: &HeaderMap,
-    entropy: &dyn Entropy,
+    (entropy, now): (&dyn Entropy, Timestamp),
     session: &DeviceSession,
     login: &FinishedLogin,
 ) -> Result<Response, ApiError> {
@@ -106,7 +110,7 @@ fn to_browser(
     let mut response = match &login.ending {
         LoginEnding::Opener { origin } => {
             let (did, handle) = (login.account.did.as_str(), login.account.handle.as_str());
-            pages::opener_page(site, entropy, origin, &OpenerResult::SignedIn { did, handle })
+            to_window(site, entropy, now, origin, &OpenerResult::SignedIn { did, handle })
         }
         _ => redirect(StatusCode::SEE_OTHER, &return_to(&site.base_url, Some(&login.return_to))),
     };
@@ -115,6 +119,12 @@ fn to_browser(
         response = with_cookie(response, cookies::clear_session(site, SessionCookieName::Plain));
     }
     Ok(with_cookie(response, cookie))
+}
+
+/// In a window: its page tells the one that opened it, or the browser keeps it for that one to ask.
+fn to_window(site: &Site, entropy: &dyn Entropy, now: Timestamp, origin: &str, result: &OpenerResult<'_>) -> Response {
+    let kept = WindowEnd::of(origin, result, now).cookie(site);
+    with_cookies(pages::opener_page(site, entropy, origin, result), kept)
 }
 
 /// To the app at once where the browser that began came back. Else an app began by itself, and nothing says that it is one
@@ -142,6 +152,7 @@ pub(crate) struct Ending {
     handoffs: Handoffs,
     seals: Seals,
     older_contract: OlderContract,
+    clock: Arc<dyn Clock>,
     /// The browsers that were sent to another server than the first one, so that nobody goes round in circles.
     sent_again: moka::sync::Cache<[u8; 32], ()>,
 }
@@ -179,9 +190,10 @@ impl Ending {
         handoffs: Handoffs,
         seals: Seals,
         older_contract: OlderContract,
+        clock: Arc<dyn Clock>,
     ) -> Self {
         let sent_again = moka::sync::Cache::builder().max_capacity(10_000).time_to_live(SENT_AGAIN).build();
-        Self { logins, arrivals, handoffs, seals, older_contract, sent_again }
+        Self { logins, arrivals, handoffs, seals, older_contract, clock, sent_again }
     }
 
     async fn end(

@@ -1,6 +1,7 @@
 //! The pages for apps and windows, and what the domain says of its apps: rows.
 
 use bowerbird_server::HandoffMode;
+use bowerbird_testkit::actors::Visitor;
 use bowerbird_testkit::fault::Decision;
 use bowerbird_testkit::http_client::{Answer, TestRequest};
 use bowerbird_testkit::injections::{SCRIPTS, tags};
@@ -162,7 +163,12 @@ async fn a_window_tells_the_page_that_opened_it_at_its_own_origin() {
         assert_eq!((data(&page, "origin"), data(&page, "success")), (origin.to_owned(), "true".to_owned()));
         assert_eq!((data(&page, "did"), data(&page, "handle")), (alice.did.clone(), "alice.test".to_owned()));
         assert!(!page.contains("Fe26."), "the session is in the cookie alone");
-        assert!(end.header("set-cookie").unwrap().starts_with("sid=Fe26.2"));
+        let cookies = end.header_all("set-cookie");
+        assert!(cookies.iter().any(|cookie| cookie.starts_with("sid=Fe26.2")), "{cookies:?}");
+        // For a page of another origin the browser keeps it too, where no script reads it.
+        let kept: Vec<_> = cookies.iter().filter(|cookie| cookie.starts_with("window=")).collect();
+        assert_eq!(kept.len(), usize::from(origin == listed), "{cookies:?}");
+        assert!(kept.iter().all(|cookie| cookie.ends_with("; Max-Age=600; Path=/; HttpOnly; SameSite=Lax")));
         visitor.session().await.must_be(200);
     }
     let mut visitor = house.visitor();
@@ -187,8 +193,55 @@ async fn a_window_tells_the_page_that_opened_it_at_its_own_origin() {
         (data(&end.text(), "success"), data(&end.text(), "error")),
         ("false".to_owned(), "access_denied".to_owned())
     );
-    assert_eq!(end.header("set-cookie"), None);
+    assert_eq!(end.header("set-cookie"), None, "on one origin it is in the storage");
     visitor.get("/login?handle=alice.test&pwa=true&mobile=true").await.must_be(400);
+}
+
+/// Row A-036, where the window was cut off from the page that opened it.
+#[tokio::test]
+async fn a_page_that_no_window_can_tell_asks_and_no_other_page_is_answered() {
+    let listed = "https://pwa.example";
+    let cors_origins = vec![listed.to_owned(), "https://other.example".to_owned()];
+    let house = House::build(Plan { cors_origins, ..Plan::default() }).await;
+    let alice = house.network.add_account("alice.test");
+    let ask = async |visitor: &mut Visitor, origin: Option<&str>| {
+        let request = TestRequest::get(&visitor.url("/api/auth/window-end"));
+        let request = origin.into_iter().fold(request, |request, origin| request.header("origin", origin));
+        visitor.send(request).await
+    };
+    for denied in [true, false] {
+        let mut visitor = house.visitor();
+        ask(&mut visitor, Some(listed)).await.must_be(204);
+        let decision = if denied { Decision::Deny } else { Decision::Approve };
+        house.network.authorization_server().decide(decision);
+        let begun = visitor.get(&format!("/login?handle=alice.test&pwa=true&{}", query(&[("origin", listed)]))).await;
+        ask(&mut visitor, Some(listed)).await.must_be(204);
+        let callback = visitor.authorize(begun.location()).await;
+        visitor.finish_login(&callback).await.must_be(200);
+        // Another page, one of the list as well, a picture's address, our own page: none of them, and it stays.
+        let foreign = [Some("https://evil.example"), Some("https://other.example"), Some("null"), None];
+        for other in foreign.into_iter().chain([Some(house.base_url.as_str())]) {
+            let answer = ask(&mut visitor, other).await.expect_status(204);
+            assert_eq!(answer.header("set-cookie"), None, "{other:?}");
+        }
+        let answer = ask(&mut visitor, Some(listed)).await.expect_status(200);
+        assert_eq!(answer.header("access-control-allow-origin"), Some(listed));
+        let body = answer.json();
+        assert_eq!((&body["type"], &body["success"]), (&"oauth-callback".into(), &(!denied).into()), "{body}");
+        assert!(body["timestamp"].as_i64().unwrap() > 1_767_225_600_000);
+        let told = if denied { ("error", "access_denied") } else { ("did", &*alice.did) };
+        assert_eq!(body[told.0], told.1, "{body}");
+        assert!(!body.to_string().contains("Fe26."), "{body}");
+        ask(&mut visitor, Some(listed)).await.must_be(204);
+        let request = TestRequest::new("HEAD", &visitor.url("/api/auth/window-end"));
+        visitor.send(request).await.must_be(405);
+    }
+    // Whatever is planted there says nothing, or what it says decides nothing.
+    for planted in ["x", "", "e30", "eyJvcmlnaW4iOiJodHRwczovL3B3YS5leGFtcGxlIn0", &"A".repeat(5000)] {
+        let request = TestRequest::get(&house.url("/api/auth/window-end")).header("origin", listed);
+        let request = request.header("cookie", &format!("window={planted}"));
+        house.client().send(request).await.must_be(204);
+    }
 }
 
 #[tokio::test]

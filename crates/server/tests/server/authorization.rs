@@ -34,6 +34,8 @@ const TABLE: &[(&str, &str, u16, u16, Option<u16>)] = &[
     ("GET", "/validate-session", 401, 401, None),
     // Signing out twice is no error.
     ("POST", "/api/auth/logout", 200, 200, None),
+    // Nothing that is this page's to know.
+    ("GET", "/api/auth/window-end", 204, 204, None),
     // For whoever asks: what they begin or exchange says who they are.
     ("POST", "/api/auth/start", 400, 400, None),
     ("POST", "/api/auth/mobile-start", 400, 400, None),

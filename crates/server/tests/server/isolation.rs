@@ -59,6 +59,7 @@ const CASES: &[(&str, &str, Asked)] = &[
     ("GET", "/.well-known/assetlinks.json", AboutOneself),
     ("GET", "/mobile-auth", AboutOneself),
     ("POST", "/mobile-auth/decline", AboutOneself),
+    ("GET", "/api/auth/window-end", AboutOneself),
     ("POST", "/api/auth/mobile-start", AboutOneself),
     ("POST", "/api/auth/start", AboutOneself),
     ("POST", "/api/auth/tokens", AboutOneself),
