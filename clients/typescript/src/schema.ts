@@ -311,6 +311,22 @@ export interface ValidateBody {
 /** Which devices. */
 export type WhichDevices = 'others' | 'all'
 
+/** What the window would have told. */
+export interface WindowEndBody {
+  /** Who: the DID. */
+  did?: string | null
+  /** Why nobody did: a code, such as `access_denied`. */
+  error?: string | null
+  /** Who: the handle. */
+  handle?: string | null
+  /** Whether somebody signed in. */
+  success: boolean
+  /** When, in milliseconds since 1970. */
+  timestamp: number
+  /** `oauth-callback`. */
+  type: string
+}
+
 /** How each operation is called. */
 export const routes = {
   /** Lists the accounts of this device */
@@ -337,6 +353,8 @@ export const routes = {
   startAppLogin: { method: 'POST', path: '/api/auth/start' },
   /** Exchanges a code, or a refresh string, for a session */
   exchangeTokens: { method: 'POST', path: '/api/auth/tokens' },
+  /** Tells what came of a sign-in in a window */
+  windowEnd: { method: 'GET', path: '/api/auth/window-end' },
   /** Lists the devices on which the accounts of this device are signed in */
   listDevices: { method: 'GET', path: '/api/devices' },
   /** Signs the accounts of this device out of all other devices, or of all */
@@ -387,6 +405,8 @@ export interface Operations {
   startAppLogin: { body: AppStartBody; answer: AuthStartedBody }
   /** Exchanges a code, or a refresh string, for a session */
   exchangeTokens: { body: TokensBody; answer: AppTokensBody }
+  /** Tells what came of a sign-in in a window */
+  windowEnd: { body: undefined; answer: WindowEndBody }
   /** Lists the devices on which the accounts of this device are signed in */
   listDevices: { body: undefined; answer: DevicesBody }
   /** Signs the accounts of this device out of all other devices, or of all */

@@ -2,7 +2,7 @@ import type { Caller } from './caller.js'
 import { type Clock, reasonOf, throwIfAborted } from './clock.js'
 import { CallbackError, MistakeError, SignInRequiredError } from './errors.js'
 import { queryOf } from './query.js'
-import type { ListedAccount } from './schema.js'
+import type { ListedAccount, WindowEndBody } from './schema.js'
 import type { SignInOptions } from './sign-in.js'
 
 /** How often the server is asked whether somebody has come, in milliseconds. */
@@ -35,9 +35,13 @@ export async function signInInWindow(caller: Caller, clock: Clock, options: Sign
   if (!window) {
     throw new MistakeError('window_blocked', 'The browser blocked the window', 'Call this in answer to a click, or use signInUrl')
   }
+  // What the window cannot tell, the server keeps for a page of another origin; of its own, the session says enough.
+  const isElsewhere = page.location.origin !== caller.url('')
+  const told = () => (isElsewhere ? keptEnd(caller, signal) : Promise.resolve(undefined))
   try {
+    await told() // an earlier one, that nobody asked for
     const before = await accounts(caller, signal)
-    await ended(page, caller, clock, signal, before)
+    await ended(page, caller, clock, signal, before, told)
   } finally {
     // It closes itself after a good end. A person who has given up need not close it.
     window.close()
@@ -45,7 +49,14 @@ export async function signInInWindow(caller: Caller, clock: Clock, options: Sign
 }
 
 /** Waits for the end, by whichever way it is known first. */
-function ended(page: Page, caller: Caller, clock: Clock, signal: AbortSignal | undefined, before: Logins): Promise<void> {
+function ended(
+  page: Page,
+  caller: Caller,
+  clock: Clock,
+  signal: AbortSignal | undefined,
+  before: Logins,
+  told: () => Promise<WindowEndBody | undefined>,
+): Promise<void> {
   return new Promise((resolve, reject) => {
     let cancel = () => {}
     const settle = (work: () => void) => {
@@ -57,10 +68,14 @@ function ended(page: Page, caller: Caller, clock: Clock, signal: AbortSignal | u
     const aborted = () => settle(() => reject(reasonOf(signal)))
     const heard = ({ origin, data }: MessageEvent) => {
       if (origin !== caller.url('') || data?.type !== 'oauth-callback') return
-      settle(() => (data.success === true ? resolve() : reject(refused(data.error))))
+      settleBy(data)
     }
+    const settleBy = (end: { success?: unknown; error?: unknown }) =>
+      settle(() => (end.success === true ? resolve() : reject(refused(end.error))))
     const ask = async () => {
       try {
+        const end = await told()
+        if (end) return settleBy(end)
         const now = await accounts(caller, signal)
         if ([...now].some(([id, at]) => at > (before.get(id) ?? 0))) return settle(resolve)
       } catch {
@@ -72,6 +87,13 @@ function ended(page: Page, caller: Caller, clock: Clock, signal: AbortSignal | u
     signal?.addEventListener('abort', aborted, { once: true })
     cancel = clock.after(PAUSE, ask)
   })
+}
+
+/** What came of the window, if the server keeps it for this page. One that knows nothing of it is no trouble. */
+async function keptEnd(caller: Caller, signal: AbortSignal | undefined): Promise<WindowEndBody | undefined> {
+  // Without a body where there is nothing to tell.
+  const answer: Promise<WindowEndBody | undefined> = caller.askQuietly('windowEnd', { signal, retry: false })
+  return answer.catch(() => undefined)
 }
 
 /** When each account signed in last. */

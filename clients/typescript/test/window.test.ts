@@ -56,6 +56,18 @@ test('a window that was cut off is found out about, also when the same account c
   assert.deepEqual(told, [])
 })
 
+test('a refusal in a window that was cut off is found out about', async () => {
+  const { server, clock, client } = setUp()
+  server.on('GET /api/accounts', signedOut)
+  const end = { type: 'oauth-callback', success: false, error: 'access_denied', timestamp: 1 }
+  const none = () => new Response(null, { status: 204 })
+  // One of an earlier window is let go, and is no answer to this one.
+  server.on('GET /api/auth/window-end', json({ ...end, error: 'of_an_earlier_one' }), none, json(end))
+  const refused = await rejection(clock.run(client.signInInWindow({ handle: 'alice.test' })), CallbackError)
+  assert.deepEqual([refused.code, refused.error, clock.waited], ['refused', 'access_denied', [2000, 2000]])
+  assert.deepEqual([closed, listeners.size, clock.timers], [1, 0, 0])
+})
+
 test('a moment without network is no end', async () => {
   const { server, clock, client } = setUp()
   server.on('GET /api/accounts', signedOut, unreachable, unreachable, unreachable, unreachable, listed(['a', 1]))

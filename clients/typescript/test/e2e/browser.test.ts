@@ -56,7 +56,7 @@ async function open(address: string): Promise<void> {
 }
 
 /** On the pages of the person's own server, in a window or here. */
-async function consent(who: typeof alice, on = page): Promise<void> {
+async function consent(who: typeof alice, on = page, accepts = true): Promise<void> {
   await on.waitForURL((url) => url.protocol === 'http:' && !url.href.startsWith(BASE))
   const username = on.locator('input[name="username"]')
   const password = on.locator('input[type="password"]')
@@ -69,7 +69,7 @@ async function consent(who: typeof alice, on = page): Promise<void> {
   await on.locator('button[type="submit"]').first().click()
   const accept = on.getByRole('button', { name: /^(authorize|accept|allow|continue)/i }).first()
   await accept.waitFor()
-  await accept.click()
+  await (accepts ? accept : on.getByRole('button', { name: /deny|reject|cancel/i }).first()).click()
 }
 
 /** The same, and back at the app. */
@@ -210,6 +210,17 @@ test('a page of a listed origin signs a person in in a window, and stays as it i
   assert.deepEqual(accounts.map(({ did, status }) => [did, status]), [[alice.did, 'ok'], [bob.did, 'ok']])
   await page.evaluate((did) => window.client.accounts.activate(did), alice.did)
   assert.deepEqual(await page.evaluate(() => window.told), [])
+})
+
+test('a page of a listed origin hears of a refusal, although the window was cut off', async () => {
+  await page.evaluate((handle) => {
+    const signingIn = window.client.signInInWindow({ handle })
+    Object.assign(window, { refusal: signingIn.then(() => undefined, ({ code, error }) => [code, error]) })
+  }, bob.handle)
+  const popup = await eventually('the window', () => context.pages().find((one) => one !== page))
+  await consent(bob, popup, false)
+  const refusal = await page.evaluate(() => (window as unknown as { refusal: Promise<unknown> }).refusal)
+  assert.deepEqual(refusal, ['refused', 'access_denied'])
 })
 
 test('a page of any other origin gets nothing', async () => {
