@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bowerbird_core::ConnectionId;
 use bowerbird_core::ports::{Entropy, HttpClient, StreamBody, full_body};
+use bowerbird_core::{ConnectionId, CredentialState};
 use bowerbird_oauth::dpop::{DpopChallenge, DpopExchange, DpopExchangeError, DpopServer, NonceStep};
-use bowerbird_vault::{CheckoutError, UsableCredential, Vault};
+use bowerbird_vault::{CheckoutError, Standing, UsableCredential, Vault};
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
@@ -118,7 +118,7 @@ impl Upstream {
                 Verdict::Final(answer) => return Ok(answer),
                 Verdict::SignAgain if signed_again => return Err(ProxyError::NonceLoop),
                 Verdict::SignAgain => signed_again = true,
-                Verdict::NewerToken if renewed => return Err(ProxyError::Upstream(UpstreamFault::TokenRefused)),
+                Verdict::NewerToken if renewed => return Err(self.fresh_token_refused(target.connection).await),
                 Verdict::NewerToken => {
                     renewed = true;
                     let newer = self.vault.checkout_newer(target.connection, credential.generation).await;
@@ -126,6 +126,19 @@ impl Upstream {
                     exchange = self.exchange(&credential);
                 }
             }
+        }
+    }
+
+    /// Why a token that was renewed a moment ago is refused: its account may have left meanwhile, and its grant been given
+    /// back. Else the server is at fault.
+    async fn fresh_token_refused(&self, connection: ConnectionId) -> ProxyError {
+        match self.vault.standing(connection).await {
+            Ok(None) => ProxyError::NotConnected,
+            Ok(Some(Standing { state: CredentialState::NeedsReauth(reason), .. })) => {
+                ProxyError::NeedsReauth { reason }
+            }
+            Ok(Some(_)) => ProxyError::Upstream(UpstreamFault::TokenRefused),
+            Err(error) => ProxyError::Store(error),
         }
     }
 

@@ -1,6 +1,7 @@
 //! The library face: its error cases (C-013, C-014, C-015, C-020), its stores, and the binding to a browser.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bowerbird_atproto::{OAuthClient, OAuthClientPorts, OAuthError, SessionStore, StateStore};
 use bowerbird_core::memory::MemoryStores;
@@ -8,7 +9,7 @@ use bowerbird_core::ports::Clock;
 use bowerbird_core::testing::FixedKeys;
 use bowerbird_net::{NetClient, NetConfig, OsEntropy, SystemClock};
 use bowerbird_oauth::TransportPolicy;
-use bowerbird_testkit::fault::{CanaryKind, FaultNetwork, Misbehave, endpoint};
+use bowerbird_testkit::fault::{CanaryKind, FaultNetwork, Misbehave, Reply, endpoint};
 use bowerbird_testkit::http_client::TestClient;
 use bytes::Bytes;
 use http::{Method, Request};
@@ -172,4 +173,37 @@ async fn a_login_bound_to_a_browser_ends_there_only() {
         assert!(matches!(&error, OAuthError::Finish(error) if error.code() == "login_session_mismatch"), "{error}");
     }
     assert!(client.for_browser("cookie-a").handle_callback_query(query).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_a_sign_out_overtakes_says_that_it_is_over() {
+    const GET_SESSION: &str = "/xrpc/com.atproto.server.getSession";
+    let library = Library::start().await;
+    library.network.add_account("alice.test");
+    let client = library.client();
+    let (url, _) = client.start_authorization("alice.test", None).await.unwrap();
+    let session = client.handle_callback_query(callback_of(&url).await.query().unwrap()).await.unwrap();
+    let url = format!("{}{GET_SESSION}", session.pds_url());
+    let refused = || {
+        let body = json!({"error": "invalid_token", "message": "the token has ended"});
+        Misbehave::Instead(Reply::json(401, &body).with("WWW-Authenticate", "DPoP error=\"invalid_token\""))
+    };
+    // Both tokens are refused; the second one slowly, and the account signs out meanwhile.
+    let pds = library.network.pds();
+    pds.server().misbehave_times(GET_SESSION, 1, refused());
+    pds.server().misbehave(GET_SESSION, Misbehave::DelayBefore(Duration::from_secs(1)));
+    pds.server().misbehave(GET_SESSION, refused());
+    let before = library.network.authorization_server().token_calls();
+    let call = client.make_authenticated_request(&session, Method::GET, &url);
+    let sign_out = async {
+        while library.network.authorization_server().token_calls() == before {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        client.revoke_session(&session).await.unwrap();
+    };
+    let (answer, ()) = tokio::join!(call, sign_out);
+    let error = answer.unwrap_err();
+    assert_eq!((error.to_string().as_str(), error.status().as_u16()), ("Session not found", 401));
+    library.network.assert_clean();
 }
