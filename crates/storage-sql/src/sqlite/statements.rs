@@ -13,6 +13,10 @@ use sqlx::{AssertSqlSafe, Either, Execute, Executor as _, Sqlite};
 use crate::row::Row;
 use crate::statement::{Statement, add_all};
 
+/// So many statements in one commit, and fewer, make texts that come again and again. Of more there is hardly ever the
+/// same one twice, and keeping it would only push others out.
+const RECURRING: usize = 4;
+
 /// What a statement did.
 #[derive(Debug, Default)]
 pub(crate) struct Done {
@@ -33,12 +37,15 @@ pub(super) async fn run_one(connection: &mut SqliteConnection, statement: &State
 pub(super) struct Together {
     text: String,
     arguments: SqliteArguments,
+    /// Whether the text is worth keeping prepared.
+    recurs: bool,
 }
 
 impl Together {
     /// One transaction of all of them.
     pub(super) fn of<'s>(statements: impl Iterator<Item = &'s Statement> + Clone) -> Result<Self, sqlx::Error> {
         let arguments = arguments(statements.clone())?;
+        let recurs = statements.clone().nth(RECURRING).is_none();
         // Takes the write lock at once, so that no statement in between can fail for want of it.
         let mut text = "BEGIN IMMEDIATE;".to_owned();
         let mut values = 0;
@@ -48,14 +55,13 @@ impl Together {
             values += statement.values.len();
         }
         text.push_str("COMMIT");
-        Ok(Self { text, arguments })
+        Ok(Self { text, arguments, recurs })
     }
 
     /// What each of them did. After an error the transaction may be open still, and nothing says which of them it was.
     pub(super) async fn run(self, connection: &mut SqliteConnection) -> Result<Vec<Done>, sqlx::Error> {
-        // Safe: fixed texts, one behind the other, with the values beside them as always. Hardly ever the same text
-        // twice, so that it is not kept prepared.
-        let query = sqlx::query_with(AssertSqlSafe(self.text), self.arguments).persistent(false);
+        // Safe: fixed texts, one behind the other, with the values beside them as always.
+        let query = sqlx::query_with(AssertSqlSafe(self.text), self.arguments).persistent(self.recurs);
         let mut done = run(connection, query).await?;
         // The ends of COMMIT and BEGIN.
         done.pop();

@@ -35,6 +35,8 @@ const ATTEMPTS: usize = 2;
 const LEASE_RESERVE_SECONDS: u64 = 75;
 /// Everything before the intent may take this long.
 const PREPARATION_SECONDS: u64 = 30;
+/// A row that was read no longer ago is prepared with.
+const A_MOMENT: Duration = Duration::from_secs(1);
 /// A change of state that the store refuses is tried this often. Losing it is harmless: the intent stays in the row,
 /// and whoever comes after the quiet time goes on from there.
 const STATE_ATTEMPTS: u32 = 4;
@@ -176,8 +178,9 @@ impl Run<'_> {
         }
     }
 
-    /// Waits for a place among the refreshes under way, and gives the row as it is then. Whoever need not wait has the row
-    /// of a moment ago, which is good enough to prepare with: the intent is written only into a row that has not changed.
+    /// Waits for a place among the refreshes under way, and gives the row as it is then. Whoever need not wait for long has
+    /// the row of a moment ago, which is good enough to prepare with: the intent is written only into a row that has not
+    /// changed.
     async fn take_turn(&self, occasion: Occasion) -> Step<(CredentialRecord, Permits)> {
         let record = match occasion {
             Occasion::Asked(record) => *record,
@@ -188,9 +191,11 @@ impl Run<'_> {
         if let Some(permits) = issuers.at_once(&issuer) {
             return Ok((record, permits));
         }
+        let asked = self.monotonic();
         // The semaphores are never closed, so that this cannot fail.
         let permits = issuers.wait(&issuer).await.ok_or_else(|| later(Delay::Draining))?;
-        Ok((self.read().await?, permits))
+        let waited = self.monotonic().saturating_sub(asked);
+        Ok((if waited < A_MOMENT { record } else { self.read().await? }, permits))
     }
 
     fn may_send(&self) -> Step<()> {
