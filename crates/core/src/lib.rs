@@ -6,6 +6,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`Did`], [`Handle`], [`Nsid`], [`LoginIdentifier`] | what a person or a client types, parsed once |
+//! | [`identity`] | who an account is: DID documents, the records of handles |
 //! | [`Account`], [`DeviceSession`], [`Connection`] | who is signed in where |
 //! | [`AuthorizationRequest`] | a login under way |
 //! | [`Handoff`], [`Renewal`] | a sign-in on its way to an app, and what the app renews its session by |
@@ -21,6 +22,7 @@ mod device_session;
 mod did;
 mod handle;
 mod handoff;
+pub mod identity;
 mod ids;
 mod login_identifier;
 pub mod memory;

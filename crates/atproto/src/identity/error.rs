@@ -1,9 +1,8 @@
 //! Why an identity could not be established.
 
+use bowerbird_core::identity::DidDocumentError;
 use bowerbird_core::ports::{DnsError, HttpError, HttpFault};
 use bowerbird_core::{DidError, Handle};
-
-use super::did_document::DidDocumentError;
 
 /// An identity that is not usable for a login or a check, by who is at fault.
 #[derive(Debug, thiserror::Error)]

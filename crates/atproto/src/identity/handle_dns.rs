@@ -1,39 +1,18 @@
 //! The DNS way from a handle to a DID (AT Protocol specification "Handle", section "DNS TXT method").
 
+use bowerbird_core::identity::{TwoDids, did_of_records, handle_record_name};
 use bowerbird_core::ports::Dns;
 use bowerbird_core::{Did, Handle};
 
 use super::error::{IdentityError, Unreachable};
 
-/// Handles longer than this leave no room for `_atproto.` in a DNS name.
-const LONGEST_FOR_DNS: usize = 244;
-
 /// Asks for the TXT records of `_atproto.<handle>`. None when no record names a DID.
 ///
 /// Records without `did=` are ignored; the same DID twice is one answer, two different DIDs are none.
 pub(super) async fn by_dns(dns: &dyn Dns, handle: &Handle) -> Result<Option<Did>, IdentityError> {
-    if handle.as_str().len() > LONGEST_FOR_DNS {
-        return Ok(None);
-    }
-    let records = dns
-        .txt(&format!("_atproto.{handle}"))
-        .await
-        .map_err(|error| IdentityError::Unreachable(Unreachable::Dns(error)))?;
-    only_did(records.iter().filter_map(|record| record.strip_prefix("did=")))
-        .map_err(|()| IdentityError::Ambiguous(handle.clone()))
-}
-
-/// The one valid DID among the texts; `Err` when there are two different ones.
-fn only_did<'a>(texts: impl Iterator<Item = &'a str>) -> Result<Option<Did>, ()> {
-    let mut found: Option<Did> = None;
-    for did in texts.filter_map(|text| Did::parse(text.trim()).ok()) {
-        match &found {
-            Some(earlier) if *earlier != did => return Err(()),
-            Some(_) => {}
-            None => found = Some(did),
-        }
-    }
-    Ok(found)
+    let Some(name) = handle_record_name(handle) else { return Ok(None) };
+    let records = dns.txt(&name).await.map_err(|error| IdentityError::Unreachable(Unreachable::Dns(error)))?;
+    did_of_records(records.iter().map(String::as_str)).map_err(|TwoDids| IdentityError::Ambiguous(handle.clone()))
 }
 
 #[cfg(test)]
@@ -79,7 +58,6 @@ mod tests {
     async fn a_name_too_long_for_dns_is_not_asked() {
         let label = "a".repeat(60);
         let handle = Handle::parse(&format!("{label}.{label}.{label}.{label}.b")).unwrap();
-        assert!(handle.as_str().len() > LONGEST_FOR_DNS);
         assert!(by_dns(&NeverAsk, &handle).await.unwrap().is_none());
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bowerbird_core::identity::Identity;
 use bowerbird_core::ports::{Clock, Dns, HttpClient, HttpFault};
 use bowerbird_core::{Did, DidMethod, Handle};
 use bowerbird_oauth::{Origin, TransportPolicy};
@@ -10,7 +11,6 @@ use futures_util::future::{Either, select};
 use url::Url;
 
 use super::cache::{AgingCache, JUST_READ, LOOKUP_LIFE};
-use super::did_document::Identity;
 use super::error::{IdentityError, Unreachable};
 use super::handle_dns::by_dns;
 use super::handle_https::by_https;
@@ -131,7 +131,7 @@ impl Identities {
             DidMethod::Plc => plc_document(http.as_ref(), &config.plc_url, did).await?,
             DidMethod::Web => web_document(http.as_ref(), &config.transport, did).await?,
         };
-        let identity = Arc::new(Identity::from_document(&json, did, &config.transport, &config.own_origin)?);
+        let identity = Arc::new(Identity::from_document(&json, did, &config.transport, Some(&config.own_origin))?);
         documents.put(did.clone(), Arc::clone(&identity));
         Ok(identity)
     }

@@ -1,10 +1,11 @@
 //! DID documents, reduced to what the AT Protocol reads from them (specification "DID", section "DID documents").
 
-use bowerbird_core::{Did, Handle, HandleError};
 use bowerbird_oauth::{Origin, OriginError, TransportPolicy};
 use serde::Deserialize;
 use serde_json::Value;
 use url::Host;
+
+use crate::{Did, Handle, HandleError};
 
 /// An account as its DID document describes it. The handle is a claim of the account, verified elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,12 +52,12 @@ struct RawDocument {
 }
 
 impl Identity {
-    /// Reads the document of `did`; `own_origin` is refused as a PDS.
+    /// Reads the document of `did`; `own_origin`, that of a server that asks, is refused as a PDS.
     pub fn from_document(
         json: &[u8],
         did: &Did,
         policy: &TransportPolicy,
-        own_origin: &Origin,
+        own_origin: Option<&Origin>,
     ) -> Result<Self, DidDocumentError> {
         let document: RawDocument = serde_json::from_slice(json).map_err(|_| DidDocumentError::Malformed)?;
         if document.id != did.as_str() {
@@ -64,7 +65,7 @@ impl Identity {
         }
         let endpoint = pds_endpoint(did, document.service.as_deref().unwrap_or_default())?;
         let pds = pds_origin(endpoint, policy)?;
-        if pds == *own_origin {
+        if own_origin == Some(&pds) {
             return Err(DidDocumentError::PdsIsThisServer);
         }
         let claimed_handle = claimed_handle(document.also_known_as.as_deref().unwrap_or_default());
@@ -109,7 +110,7 @@ mod tests {
     fn read(document: &Value) -> Result<Identity, DidDocumentError> {
         let https = TransportPolicy::https_only();
         let own = Origin::parse("https://bower.example", &https).unwrap();
-        Identity::from_document(document.to_string().as_bytes(), &Did::parse(DID).unwrap(), &https, &own)
+        Identity::from_document(document.to_string().as_bytes(), &Did::parse(DID).unwrap(), &https, Some(&own))
     }
 
     fn with_services(services: &Value) -> Result<Identity, DidDocumentError> {
@@ -201,7 +202,7 @@ mod tests {
         let own = Origin::parse("https://bower.example", &https).unwrap();
         let did = Did::parse(DID).unwrap();
         for bytes in [deep.as_bytes(), b"<html>", b"", b"{\"id\":\"a\",\"id\":\"b\"}"] {
-            assert_eq!(Identity::from_document(bytes, &did, &https, &own), Err(DidDocumentError::Malformed));
+            assert_eq!(Identity::from_document(bytes, &did, &https, Some(&own)), Err(DidDocumentError::Malformed));
         }
     }
 
@@ -213,7 +214,7 @@ mod tests {
             let did = Did::parse(DID).unwrap();
             let document = json!({"id": id, "alsoKnownAs": [noise], "service": [pds(&id, &noise, &noise), noise]}).to_string();
             for text in [noise.as_str(), &document] {
-                if let Ok(identity) = Identity::from_document(text.as_bytes(), &did, &https, &own) {
+                if let Ok(identity) = Identity::from_document(text.as_bytes(), &did, &https, Some(&own)) {
                     proptest::prop_assert_eq!(identity.did, did.clone());
                 }
             }
