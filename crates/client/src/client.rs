@@ -9,7 +9,7 @@ use http::{HeaderName, Method, Request, Response};
 use serde::Deserialize;
 
 use crate::error::KitError;
-use crate::manager::Kit;
+use crate::kit::Kit;
 use crate::session::Session;
 use crate::wire::{self, Meaning};
 
