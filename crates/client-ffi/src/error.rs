@@ -61,6 +61,14 @@ pub enum ClientError {
     /// The device has as many accounts as it may have.
     #[error("this device has as many accounts as it may have; remove one first")]
     TooManyAccounts,
+    /// A sign-in at the account's own server that failed a check, or a server that cannot be used for one.
+    #[error("{explanation}")]
+    OnDevice {
+        /// A stable code, such as `handle_not_found`, `server_not_usable`, `iss_mismatch`, `account_mismatch`.
+        code: String,
+        /// What happened, for the person.
+        explanation: String,
+    },
     /// The app's own mistake: an address, an id or a method name that is none.
     #[error("the app made a mistake: {detail}")]
     Mistake {
@@ -94,6 +102,7 @@ impl From<KitError> for ClientError {
             KitError::Store(_) => Self::Store { detail: text },
             KitError::UnknownAccount => Self::UnknownAccount,
             KitError::TooManyAccounts => Self::TooManyAccounts,
+            KitError::OnDevice(fault) => Self::OnDevice { code: fault.code().to_owned(), explanation: text },
             KitError::Mistake(detail) => Self::Mistake { detail },
         }
     }

@@ -13,12 +13,14 @@ use parking_lot::{Condvar, Mutex};
 mod client;
 mod error;
 mod manager;
+mod on_device;
 mod store;
 mod transport;
 
 pub use client::{AccountClient, Answer, Checked, Parameter};
 pub use error::ClientError;
 pub use manager::{Account, AccountManager, Removal, Renewal, Settings, SignIn};
+pub use on_device::{AccountKind, OnDevice, client_metadata};
 pub use store::{DeviceStore, DeviceStoreError, Store};
 pub use transport::{DeviceRequest, DeviceResponse, DeviceTransport, DeviceTransportError, Header};
 

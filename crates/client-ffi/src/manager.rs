@@ -7,21 +7,44 @@ use bowerbird_client as kit;
 use crate::client::AccountClient;
 use crate::error::{ClientError, id};
 use crate::off_thread;
+use crate::on_device::{AccountKind, OnDevice};
 use crate::store::Store;
-use crate::transport::{Custom, DeviceTransport};
+use crate::transport::{Custom, DeviceTransport, Pinned};
 
 /// What an app configures.
 #[derive(Clone, uniffi::Record)]
 pub struct Settings {
-    /// The server's address, https; plain http is for one on this very device.
-    pub server: String,
+    /// The server's address, https; plain http is for one on this very device. None for an app without a server.
+    #[uniffi(default)]
+    pub server: Option<String>,
     /// The app's address that sign-ins come back to, as the server has it in `BOWERBIRD_MOBILE_SCHEME`.
-    pub redirect: String,
+    #[uniffi(default)]
+    pub redirect: Option<String>,
     /// The app's name for its secrets, such as `com.example.app`.
     pub namespace: String,
-    /// Only certificates of these authorities (DER) are believed; those of the public ones when it is empty.
+    /// Only certificates of these authorities (DER) are believed of the server; those of the public ones when it is empty.
     #[uniffi(default)]
     pub pinned_authorities: Vec<Vec<u8>>,
+    /// For sign-ins at people's own servers, with tokens that this device keeps.
+    #[uniffi(default)]
+    pub on_device: Option<OnDevice>,
+}
+
+impl Settings {
+    fn read(&self) -> Result<kit::Settings, ClientError> {
+        let read = match (&self.server, &self.redirect) {
+            (Some(server), Some(redirect)) => kit::Settings::new(server, redirect, &self.namespace)?,
+            (None, None) => kit::Settings::without_server(&self.namespace)?,
+            _ => {
+                let detail = "a server needs a redirect, and the other way round".to_owned();
+                return Err(ClientError::Mistake { detail });
+            }
+        };
+        match &self.on_device {
+            Some(app) => Ok(read.with_on_device(app.read()?)),
+            None => Ok(read),
+        }
+    }
 }
 
 /// An account on this device.
@@ -35,17 +58,22 @@ pub struct Account {
     pub handle: String,
     /// The address of its server.
     pub pds: Option<String>,
+    /// Who keeps its tokens.
+    pub kind: AccountKind,
     /// When it came to this device, in milliseconds since 1970.
     pub added_at: i64,
+    /// When its sign-in ends at the latest, for one that the device keeps, in milliseconds since 1970.
+    pub session_ends_at: Option<i64>,
     /// Why the person must sign in again, if so.
     pub needs_sign_in: Option<String>,
 }
 
 impl From<kit::Account> for Account {
     fn from(account: kit::Account) -> Self {
-        let kit::Account { id, did, handle, pds, added_at, needs_sign_in } = account;
+        let kit::Account { id, did, handle, pds, kind, added_at, session_ends_at, needs_sign_in } = account;
         let (id, did, added_at) = (id.to_string(), did.to_string(), added_at.as_millis());
-        Self { id, did, handle, pds, added_at, needs_sign_in }
+        let session_ends_at = session_ends_at.map(kit::Timestamp::as_millis);
+        Self { id, did, handle, pds, kind: kind.into(), added_at, session_ends_at, needs_sign_in }
     }
 }
 
@@ -102,11 +130,8 @@ impl AccountManager {
     /// Opens the manager on what the store has. Nothing is sent.
     #[uniffi::constructor]
     pub fn open(settings: Settings, store: Arc<Store>) -> Result<Arc<Self>, ClientError> {
-        let trust = match settings.pinned_authorities.clone() {
-            none if none.is_empty() => kit::Trust::PublicAuthorities,
-            some => kit::Trust::Only(some),
-        };
-        Self::with(&settings, &store, Arc::new(kit::HttpTransport::new(trust)))
+        let transport = Pinned::new(settings.server.as_deref(), &settings.pinned_authorities);
+        Self::with(&settings, &store, Arc::new(transport))
     }
 
     /// The same with the app's own HTTP client.
@@ -169,6 +194,21 @@ impl AccountManager {
         off_thread(move || Ok(self.0.complete_sign_in(&callback)?.into())).await
     }
 
+    /// Begins a sign-in at the account's own server, with a handle, a DID or the address of a server.
+    pub async fn begin_sign_in_on_device(self: Arc<Self>, who: String) -> Result<SignIn, ClientError> {
+        off_thread(move || Ok(self.0.begin_sign_in_on_device(&who)?.into())).await
+    }
+
+    /// Begins with a new account at this server.
+    pub async fn begin_sign_up_on_device(self: Arc<Self>, server: String) -> Result<SignIn, ClientError> {
+        off_thread(move || Ok(self.0.begin_sign_up_on_device(&server)?.into())).await
+    }
+
+    /// Completes the sign-in at the account's own server with the address that came back.
+    pub async fn complete_sign_in_on_device(self: Arc<Self>, callback: String) -> Result<Account, ClientError> {
+        off_thread(move || Ok(self.0.complete_sign_in_on_device(&callback)?.into())).await
+    }
+
     /// The person closed the browser.
     pub async fn cancel_sign_in(self: Arc<Self>) -> Result<(), ClientError> {
         off_thread(move || Ok(self.0.cancel_sign_in()?)).await
@@ -200,7 +240,7 @@ impl AccountManager {
 
 impl AccountManager {
     fn with(settings: &Settings, store: &Store, transport: Arc<dyn kit::Transport>) -> Result<Arc<Self>, ClientError> {
-        let settings = kit::Settings::new(&settings.server, &settings.redirect, &settings.namespace)?;
+        let settings = settings.read()?;
         let ports = kit::Ports {
             store: store.0.clone(),
             transport,

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use bowerbird_client::{Transport, TransportFault};
+use bowerbird_client::{HttpTransport, Transport, TransportFault, Trust};
 use bytes::Bytes;
-use http::{Request, Response};
+use http::uri::Authority;
+use http::{Request, Response, Uri};
 
 /// An HTTP client that the app brings. It follows no redirects, keeps no cookies, and gives up after a while. It is called on
 /// threads of the kit and may block.
@@ -94,5 +95,31 @@ impl Transport for Custom {
             built = built.header(name, value);
         }
         built.body(Bytes::from(response.body)).map_err(|error| TransportFault::broken(error.to_string()))
+    }
+}
+
+/// The kit's own HTTP client. What an app is pinned to holds for its server, and not for the servers of the accounts.
+pub(crate) struct Pinned {
+    server: Option<Authority>,
+    to_server: HttpTransport,
+    to_others: HttpTransport,
+}
+
+impl Pinned {
+    pub(crate) fn new(server: Option<&str>, authorities: &[Vec<u8>]) -> Self {
+        let to_others = HttpTransport::default();
+        let to_server = match authorities {
+            [] => to_others.clone(),
+            pinned => HttpTransport::new(Trust::Only(pinned.to_vec())),
+        };
+        let server = server.and_then(|server| server.parse::<Uri>().ok()?.into_parts().authority);
+        Self { server, to_server, to_others }
+    }
+}
+
+impl Transport for Pinned {
+    fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, TransportFault> {
+        let is_server = self.server.is_some() && request.uri().authority() == self.server.as_ref();
+        if is_server { self.to_server.send(request) } else { self.to_others.send(request) }
     }
 }

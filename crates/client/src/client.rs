@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bowerbird_core::{AccountId, Nsid, Timestamp};
+use bowerbird_oauth::Origin;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderName, Method, Request, Response};
@@ -10,6 +11,7 @@ use serde::Deserialize;
 
 use crate::error::KitError;
 use crate::kit::Kit;
+use crate::roster::AccountKind;
 use crate::session::Session;
 use crate::wire::{self, Meaning};
 
@@ -39,15 +41,16 @@ impl Call {
         Self { nsid: nsid.to_owned(), body: Some(body), ..Self::default() }
     }
 
-    fn request(&self, kit: &Kit) -> Result<Request<Bytes>, KitError> {
+    /// The request for it at a server.
+    pub(crate) fn request(&self, origin: &Origin) -> Result<Request<Bytes>, KitError> {
         let nsid = Nsid::parse(&self.nsid).map_err(|fault| KitError::Mistake(fault.to_string()))?;
-        let mut url = kit.origin().at_path(&format!("/xrpc/{nsid}"));
+        let mut url = origin.at_path(&format!("/xrpc/{nsid}"));
         if !self.parameters.is_empty() {
             url.query_pairs_mut().extend_pairs(&self.parameters);
         }
         let path = &url[url::Position::BeforePath..];
         let method = if self.body.is_some() { Method::POST } else { Method::GET };
-        let mut request = wire::request(method, kit.origin(), path, None)?;
+        let mut request = wire::request(method, origin, path, None)?;
         // Whatever it answers: pictures come this way too.
         request.headers_mut().insert(http::header::ACCEPT, HeaderValue::from_static("*/*"));
         if let Some((kind, body)) = &self.body {
@@ -74,7 +77,7 @@ pub struct Checked {
     pub display_name: Option<String>,
     /// The address of the picture.
     pub avatar: Option<String>,
-    /// When the session ends unless it is used again.
+    /// When the session ends unless it is used again; for an account that the device keeps, when it ends in any case.
     pub expires_at: Option<Timestamp>,
 }
 
@@ -101,7 +104,10 @@ impl AccountClient {
     /// A query is tried again when it fails on the way. A procedure is not, unless it surely never arrived: a post that is
     /// made twice is worse than one that is not.
     pub fn call(&self, call: &Call) -> Result<Response<Bytes>, KitError> {
-        let answer = self.signed(&call.request(&self.kit)?, call.body.is_none())?;
+        if self.kit.kind(self.id)? == AccountKind::OnDevice {
+            return self.kit.call_on_device(self.id, call);
+        }
+        let answer = self.signed(&call.request(self.kit.origin()?)?, call.body.is_none())?;
         if answer.status().is_success() {
             // Somebody may have repaired the account in a browser.
             self.kit.roster.lock().mark(&self.kit.shelf(), self.id, None)?;
@@ -120,7 +126,10 @@ impl AccountClient {
             avatar: Option<String>,
             expires_at: Option<Timestamp>,
         }
-        let request = wire::request(Method::GET, self.kit.origin(), "/api/auth/session", None)?;
+        if self.kit.kind(self.id)? == AccountKind::OnDevice {
+            return self.kit.check_on_device(self.id);
+        }
+        let request = wire::request(Method::GET, self.kit.origin()?, "/api/auth/session", None)?;
         let answer = self.signed(&request, true)?;
         let Body { did, handle, display_name, avatar, expires_at } = wire::read(&answer)?;
         let mut roster = self.kit.roster.lock();
@@ -137,6 +146,9 @@ impl AccountClient {
 
     /// Renews the session now, whether it is due or not.
     pub fn renew(&self) -> Result<(), KitError> {
+        if self.kit.kind(self.id)? == AccountKind::OnDevice {
+            return self.kit.renew_on_device(self.id);
+        }
         let session = self.kit.session(self.id)?;
         self.kit.renew_or_ask(self.id, &session).map(drop)
     }

@@ -14,7 +14,9 @@ pub enum KitError {
     SignInRequired {
         /// Which account.
         account: AccountId,
-        /// A stable code: `session_invalid`, `refresh_failed`, `signed_out`, or the server's reason of `needs_reauth`.
+        /// A stable code: `session_invalid`, `refresh_failed`, `signed_out`, or the server's reason of `needs_reauth`; for an
+        /// account that the device keeps also `session_expired`, `revoked`, `lost_response`, `moved`, `answer_refused`,
+        /// `access_refused` and `no_refresh_token`.
         reason: String,
         /// Where the server repairs exactly this account, if it said so.
         repair_url: Option<String>,
@@ -40,6 +42,10 @@ pub enum KitError {
     /// The device has as many accounts as it may have.
     #[error("this device has as many accounts as it may have; remove one first")]
     TooManyAccounts,
+    /// A sign-in at the account's own server that failed a check, or a server that cannot be used for one.
+    #[cfg(feature = "on-device")]
+    #[error("{0}")]
+    OnDevice(Box<crate::on_device::OnDeviceFault>),
     /// The app's own mistake: an address or a method name that is none.
     #[error("the app made a mistake: {0}")]
     Mistake(String),

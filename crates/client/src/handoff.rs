@@ -15,7 +15,7 @@ const LIFETIME: i64 = 600;
 /// How many codes are tried against one verifier; the server burns a code after three wrong verifiers.
 pub(crate) const MAX_CODES: u8 = 3;
 /// The longest address that is looked at.
-const MAX_CALLBACK: usize = 4096;
+const MAX_CALLBACK: usize = 8 * 1024;
 
 /// Where the browser returns to: the app's own scheme, or an https app link.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +65,15 @@ impl Redirect {
         (scheme_ok && bare).then(|| Self { text: text.to_owned(), url })
     }
 
+    /// An address on this device at which a program listens for the browser, such as `http://127.0.0.1:5000/callback`.
+    #[cfg(feature = "on-device")]
+    pub(crate) fn parse_loopback(text: &str) -> Option<Self> {
+        let url = Url::parse(text).ok().filter(|url| url.scheme() == "http")?;
+        let here = matches!(url.host_str(), Some("127.0.0.1" | "[::1]"));
+        let bare = url.query().is_none() && url.fragment().is_none() && !has_userinfo(&url);
+        (here && bare).then(|| Self { text: text.to_owned(), url })
+    }
+
     /// The scheme, by which a system browser knows where the app is (`callbackURLScheme` on iOS).
     pub fn scheme(&self) -> &str {
         self.url.scheme()
@@ -75,8 +84,8 @@ impl Redirect {
         &self.text
     }
 
-    /// Takes the code out of an address that came back.
-    pub(crate) fn read(&self, callback: &str) -> Result<Secret, CallbackFault> {
+    /// An address that came back, if it is this one with something behind it.
+    pub(crate) fn recognize(&self, callback: &str) -> Result<Url, CallbackFault> {
         if callback.len() > MAX_CALLBACK {
             return Err(CallbackFault::NotOurs);
         }
@@ -85,9 +94,12 @@ impl Redirect {
             let path = url.path().trim_end_matches('/').to_owned();
             (url.scheme().to_owned(), url.host_str().map(str::to_owned), url.port_or_known_default(), path)
         };
-        if place(&url) != place(&self.url) || has_userinfo(&url) {
-            return Err(CallbackFault::NotOurs);
-        }
+        if place(&url) == place(&self.url) && !has_userinfo(&url) { Ok(url) } else { Err(CallbackFault::NotOurs) }
+    }
+
+    /// Takes the code out of an address that came back.
+    pub(crate) fn read(&self, callback: &str) -> Result<Secret, CallbackFault> {
+        let url = self.recognize(callback)?;
         let mut code = None;
         let mut error = None;
         let mut description = None;

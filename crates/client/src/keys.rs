@@ -56,6 +56,8 @@ impl Namespace {
 pub enum StoreKey {
     /// `account.{uuid}.session`: the account's seal and what renews it, together, so that they change together.
     Session(AccountId),
+    /// `account.{uuid}.grant`: what the account's own server gave to this device, and the key that it is bound to.
+    Grant(AccountId),
     /// `account.{uuid}.profile`: who the account is. No secret.
     Profile(AccountId),
     /// `accounts.{page}`: which accounts there are.
@@ -64,16 +66,20 @@ pub enum StoreKey {
     Active,
     /// `signIn`: the verifier of a sign-in under way, so that it survives the app being stopped.
     SignIn,
+    /// `deviceSignIn`: state, verifier and key of a sign-in on the device that is under way.
+    DeviceSignIn,
 }
 
 impl fmt::Display for StoreKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Session(id) => write!(f, "account.{id}.session"),
+            Self::Grant(id) => write!(f, "account.{id}.grant"),
             Self::Profile(id) => write!(f, "account.{id}.profile"),
             Self::Index(page) => write!(f, "accounts.{page}"),
             Self::Active => f.write_str("active"),
             Self::SignIn => f.write_str("signIn"),
+            Self::DeviceSignIn => f.write_str("deviceSignIn"),
         }
     }
 }
@@ -85,6 +91,7 @@ impl StoreKey {
             let id = AccountId::parse(id).ok()?;
             return match field {
                 "session" => Some(Self::Session(id)),
+                "grant" => Some(Self::Grant(id)),
                 "profile" => Some(Self::Profile(id)),
                 _ => None,
             };
@@ -95,6 +102,7 @@ impl StoreKey {
         match text {
             "active" => Some(Self::Active),
             "signIn" => Some(Self::SignIn),
+            "deviceSignIn" => Some(Self::DeviceSignIn),
             _ => None,
         }
     }
@@ -110,10 +118,12 @@ mod tests {
     fn key() -> impl Strategy<Value = StoreKey> {
         prop_oneof![
             any::<u64>().prop_map(|seed| StoreKey::Session(AccountId::random(&SeededEntropy::new(seed)))),
+            any::<u64>().prop_map(|seed| StoreKey::Grant(AccountId::random(&SeededEntropy::new(seed)))),
             any::<u64>().prop_map(|seed| StoreKey::Profile(AccountId::random(&SeededEntropy::new(seed)))),
             any::<u8>().prop_map(StoreKey::Index),
             Just(StoreKey::Active),
             Just(StoreKey::SignIn),
+            Just(StoreKey::DeviceSignIn),
         ]
     }
 

@@ -12,9 +12,9 @@ use crate::error::KitError;
 use crate::flights::Flights;
 use crate::handoff::Redirect;
 use crate::keys::StoreKey;
-use crate::live::LiveClients;
+use crate::live::{Held, LiveClients};
 use crate::recovery::{Trouble, Try, persevere};
-use crate::roster::{Roster, Shelf};
+use crate::roster::{AccountKind, Roster, Shelf};
 use crate::session::Session;
 use crate::settings::{Ports, Settings};
 use crate::store::StoreFault;
@@ -29,6 +29,8 @@ pub(crate) struct Kit {
     pub(crate) roster: Mutex<Roster>,
     pub(crate) live: Mutex<LiveClients>,
     pub(crate) renewals: Flights<AccountId, Result<Arc<Session>, KitError>>,
+    #[cfg(feature = "on-device")]
+    pub(crate) on_device: crate::on_device::OnDeviceState,
 }
 
 impl Kit {
@@ -36,9 +38,14 @@ impl Kit {
         Shelf { store: &*self.ports.store, namespace: &self.settings.namespace }
     }
 
+    /// Who keeps the tokens of an account.
+    pub(crate) fn kind(&self, id: AccountId) -> Result<AccountKind, KitError> {
+        self.roster.lock().get(id).map(|account| account.kind).ok_or(KitError::UnknownAccount)
+    }
+
     /// The session of an account, which becomes live by it.
     pub(crate) fn session(&self, id: AccountId) -> Result<Arc<Session>, KitError> {
-        if let Some(session) = self.live.lock().get(id) {
+        if let Some(Held::Session(session)) = self.live.lock().get(id) {
             return Ok(session);
         }
         let roster = self.roster.lock();
@@ -48,14 +55,14 @@ impl Kit {
             return Err(KitError::SignInRequired { account: id, reason, repair_url: None });
         };
         let session = Arc::new(session);
-        self.live.lock().put(id, session.clone());
+        self.live.lock().put(id, Held::Session(session.clone()));
         Ok(session)
     }
 
     /// Saves a session; only then it may be used.
     pub(crate) fn keep(&self, roster: &mut Roster, id: AccountId, session: &Arc<Session>) -> Result<(), StoreFault> {
         self.shelf().save(StoreKey::Session(id), &session.to_secret()?)?;
-        self.live.lock().refresh(id, session);
+        self.live.lock().refresh(id, &Held::Session(session.clone()));
         roster.mark(&self.shelf(), id, None)
     }
 
@@ -68,11 +75,11 @@ impl Kit {
             if !kept.access_token.matches(old.access_token.expose()) {
                 // Somebody was faster: another thread, an extension of the app, or a new sign-in.
                 let kept = Arc::new(kept);
-                self.live.lock().refresh(id, &kept);
+                self.live.lock().refresh(id, &Held::Session(kept.clone()));
                 return Ok(kept);
             }
             let now = self.ports.clock.now();
-            let request = wire::renew(&self.settings.origin, &kept)?;
+            let request = wire::renew(self.origin()?, &kept)?;
             match self.send(&request, true) {
                 Ok(answer) if answer.status().is_success() => {
                     let renewed = Arc::new(wire::read_renewed(&answer, &kept, now)?);
@@ -147,12 +154,14 @@ impl Kit {
         })
     }
 
-    pub(crate) fn origin(&self) -> &Origin {
-        &self.settings.origin
+    /// The server's address.
+    pub(crate) fn origin(&self) -> Result<&Origin, KitError> {
+        self.settings.server.as_ref().map(|(origin, _)| origin).ok_or_else(no_server)
     }
 
-    pub(crate) fn redirect(&self) -> &Redirect {
-        &self.settings.redirect
+    /// Where its sign-ins come back to.
+    pub(crate) fn redirect(&self) -> Result<&Redirect, KitError> {
+        self.settings.server.as_ref().map(|(_, redirect)| redirect).ok_or_else(no_server)
     }
 
     pub(crate) fn pkce(&self) -> bowerbird_oauth::pkce::PkceVerifier {
@@ -173,4 +182,8 @@ impl Kit {
     pub(crate) fn end_sign_in(&self) -> Result<(), StoreFault> {
         self.shelf().delete(StoreKey::SignIn)
     }
+}
+
+fn no_server() -> KitError {
+    KitError::mistake("no server is configured; see Settings::new")
 }

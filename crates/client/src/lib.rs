@@ -54,6 +54,10 @@ mod keys;
 mod kit;
 mod live;
 mod manager;
+#[cfg(not(feature = "on-device"))]
+mod off_device;
+#[cfg(feature = "on-device")]
+mod on_device;
 mod ports;
 pub mod recovery;
 mod roster;
@@ -72,8 +76,10 @@ pub use error::{KitError, Refusal};
 pub use handoff::{CallbackFault, Redirect};
 pub use keys::{Namespace, NamespaceError, StoreKey};
 pub use manager::{AccountManager, Identity, Removal};
+#[cfg(feature = "on-device")]
+pub use on_device::{OnDevice, OnDeviceFault};
 pub use ports::{Device, DeviceClock, Pause};
-pub use roster::{Account, MAX_ACCOUNTS};
+pub use roster::{Account, AccountKind, MAX_ACCOUNTS};
 pub use session::Session;
 pub use settings::{Ports, Settings};
 pub use sign_in::SignIn;

@@ -5,13 +5,25 @@ use std::sync::Arc;
 
 use bowerbird_core::AccountId;
 
+#[cfg(feature = "on-device")]
+use crate::on_device::grant::Grant;
 use crate::session::Session;
+
+/// What a live client holds: the secrets of its account.
+#[derive(Clone, Debug)]
+pub(crate) enum Held {
+    /// A seal of the Bowerbird server.
+    Session(Arc<Session>),
+    /// Tokens of the account's own server.
+    #[cfg(feature = "on-device")]
+    Grant(Arc<Grant>),
+}
 
 /// Most recently used first.
 #[derive(Debug)]
 pub(crate) struct LiveClients {
     capacity: usize,
-    clients: VecDeque<(AccountId, Arc<Session>)>,
+    clients: VecDeque<(AccountId, Held)>,
 }
 
 impl LiveClients {
@@ -19,24 +31,24 @@ impl LiveClients {
         Self { capacity: capacity.max(1), clients: VecDeque::new() }
     }
 
-    pub(crate) fn get(&mut self, id: AccountId) -> Option<Arc<Session>> {
+    pub(crate) fn get(&mut self, id: AccountId) -> Option<Held> {
         let place = self.clients.iter().position(|(known, _)| *known == id)?;
         let client = self.clients.remove(place)?;
-        let session = client.1.clone();
+        let held = client.1.clone();
         self.clients.push_front(client);
-        Some(session)
+        Some(held)
     }
 
-    pub(crate) fn put(&mut self, id: AccountId, session: Arc<Session>) {
+    pub(crate) fn put(&mut self, id: AccountId, held: Held) {
         self.forget(id);
-        self.clients.push_front((id, session));
+        self.clients.push_front((id, held));
         self.clients.truncate(self.capacity);
     }
 
-    /// Replaces the session of a client that is live; makes none live.
-    pub(crate) fn refresh(&mut self, id: AccountId, session: &Arc<Session>) {
+    /// Replaces what a live client holds; makes none live.
+    pub(crate) fn refresh(&mut self, id: AccountId, held: &Held) {
         if let Some((_, known)) = self.clients.iter_mut().find(|(known, _)| *known == id) {
-            *known = session.clone();
+            *known = held.clone();
         }
     }
 
@@ -67,13 +79,13 @@ mod tests {
         let [a, b, c] = std::array::from_fn(|_| AccountId::random(&entropy));
         let mut live = LiveClients::new(2);
         let released = session();
-        live.put(a, session());
-        live.put(b, released.clone());
+        live.put(a, Held::Session(session()));
+        live.put(b, Held::Session(released.clone()));
         assert!(live.get(a).is_some());
-        live.put(c, session());
+        live.put(c, Held::Session(session()));
         assert_eq!(live.ids(), [c, a]);
         assert_eq!(Arc::strong_count(&released), 1, "its seal is out of memory");
-        live.refresh(b, &session());
+        live.refresh(b, &Held::Session(session()));
         assert_eq!(live.ids(), [c, a], "a renewal makes nobody live");
         live.forget(c);
         assert_eq!(live.ids(), [a]);

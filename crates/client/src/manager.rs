@@ -10,10 +10,11 @@ use crate::error::KitError;
 use crate::flights::Flights;
 use crate::keys::StoreKey;
 use crate::kit::{Kit, REFRESH_FAILED};
-use crate::live::LiveClients;
-use crate::roster::{Account, Roster, Shelf};
+use crate::live::{Held, LiveClients};
+use crate::roster::{Account, AccountKind, Roster, Shelf};
 use crate::session::Session;
 use crate::settings::{Ports, Settings};
+use crate::sign_out::Gone;
 
 /// Several accounts on one device. Cheap to clone; calls block, so make them off the thread that draws.
 #[derive(Clone)]
@@ -44,8 +45,15 @@ impl AccountManager {
     pub fn open(settings: Settings, ports: Ports) -> Result<Self, KitError> {
         let roster = Roster::read(&Shelf { store: &*ports.store, namespace: &settings.namespace })?;
         let live = Mutex::new(LiveClients::new(settings.live_clients));
-        let (roster, renewals) = (Mutex::new(roster), Flights::default());
-        Ok(Self(Arc::new(Kit { settings, ports, roster, live, renewals })))
+        Ok(Self(Arc::new(Kit {
+            settings,
+            ports,
+            roster: Mutex::new(roster),
+            live,
+            renewals: Flights::default(),
+            #[cfg(feature = "on-device")]
+            on_device: crate::on_device::OnDeviceState::default(),
+        })))
     }
 
     /// Every account of this device, in the order in which they came.
@@ -92,6 +100,8 @@ impl AccountManager {
     pub fn register(&self, identity: Identity, session: &Session) -> Result<Account, KitError> {
         let (kit, now) = (&self.0, self.0.ports.clock.now());
         let kept = session.to_secret()?;
+        #[cfg(feature = "on-device")]
+        let mut unsaved = kit.on_device.unsaved.lock();
         let mut roster = kit.roster.lock();
         let known = roster.by_did(&identity.did).map(|known| (known.id, known.added_at));
         if known.is_none() && roster.is_full() {
@@ -99,10 +109,20 @@ impl AccountManager {
         }
         let (id, added_at) = known.unwrap_or_else(|| (AccountId::random(&*kit.ports.entropy), now));
         let Identity { did, handle, pds } = identity;
-        let account = Account { id, did, handle, pds, added_at, needs_sign_in: None };
+        let (kind, session_ends_at, needs_sign_in) = (AccountKind::Server, None, None);
+        let account = Account { id, did, handle, pds, kind, added_at, session_ends_at, needs_sign_in };
         roster.put(&kit.shelf(), account.clone())?;
         kit.shelf().save(StoreKey::Session(id), &kept)?;
-        kit.live.lock().refresh(id, &Arc::new(session.clone()));
+        kit.live.lock().refresh(id, &Held::Session(Arc::new(session.clone())));
+        #[cfg(feature = "on-device")]
+        let grant = unsaved.remove(&id).map(|(_, newest)| newest).or_else(|| kit.shelf().grant(id).unwrap_or_default());
+        // It may have been here with tokens that the device kept.
+        kit.shelf().delete(StoreKey::Grant(id))?;
+        #[cfg(feature = "on-device")]
+        {
+            drop((roster, unsaved));
+            grant.map(|grant| kit.revoke_grant(&grant));
+        }
         Ok(account)
     }
 
@@ -118,22 +138,34 @@ impl AccountManager {
 
     /// Takes an account off this device, and tells the server, with one try. What is kept here is gone first.
     pub fn remove(&self, id: AccountId) -> Result<Removal, KitError> {
-        let session = {
+        let gone = {
+            #[cfg(feature = "on-device")]
+            let mut unsaved = self.0.on_device.unsaved.lock();
             let mut roster = self.0.roster.lock();
             roster.get(id).ok_or(KitError::UnknownAccount)?;
-            // A session that cannot be read cannot be told about, and goes all the same.
-            let session = self.0.shelf().session(id).unwrap_or_default();
+            let gone = Gone {
+                // What cannot be read cannot be told about, and goes all the same.
+                session: self.0.shelf().session(id).unwrap_or_default(),
+                #[cfg(feature = "on-device")]
+                grant: match unsaved.get(&id) {
+                    Some((_, newest)) => Some(newest.clone()),
+                    None => self.0.shelf().grant(id).unwrap_or_default(),
+                },
+            };
             self.0.live.lock().forget(id);
             roster.remove(&self.0.shelf(), id)?;
-            session
+            #[cfg(feature = "on-device")]
+            unsaved.remove(&id);
+            gone
         };
-        Ok(session.map_or(Removal::OnThisDevice, |session| self.0.sign_out(&session)))
+        Ok(self.0.tell_of(&gone))
     }
 
     /// Takes every account off this device. The first fault of the store ends it.
     pub fn remove_all(&self) -> Result<Vec<Removal>, KitError> {
         let ids: Vec<AccountId> = self.accounts().iter().map(|account| account.id).collect();
         self.0.shelf().delete(StoreKey::SignIn)?;
+        self.0.shelf().delete(StoreKey::DeviceSignIn)?;
         ids.into_iter().map(|id| self.remove(id)).collect()
     }
 
@@ -149,6 +181,10 @@ impl AccountManager {
         let mut outcomes = Vec::new();
         for account in self.accounts() {
             if account.needs_sign_in.is_some_and(|reason| reason != REFRESH_FAILED) {
+                continue;
+            }
+            if account.kind == AccountKind::OnDevice {
+                outcomes.extend(self.0.renew_due_on_device(account.id).map(|outcome| (account.id, outcome)));
                 continue;
             }
             let outcome = match self.0.shelf().session(account.id) {

@@ -24,10 +24,32 @@ pub struct Account {
     pub handle: String,
     /// The address of its server.
     pub pds: Option<String>,
+    /// Who keeps its tokens.
+    pub kind: AccountKind,
     /// When it came to this device.
     pub added_at: Timestamp,
+    /// When its sign-in ends at the latest, for one that the device keeps: the person must have signed in again by then.
+    pub session_ends_at: Option<Timestamp>,
     /// Why the person must sign in again, if so: see [`crate::KitError::SignInRequired`].
     pub needs_sign_in: Option<String>,
+}
+
+/// Who keeps an account's tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum AccountKind {
+    /// The Bowerbird server; the device has a seal.
+    #[default]
+    Server,
+    /// This device, as an OAuth client of its own.
+    OnDevice,
+}
+
+impl AccountKind {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde wants")]
+    fn is_server(&self) -> bool {
+        *self == Self::Server
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -37,7 +59,11 @@ struct Profile {
     handle: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pds: Option<String>,
+    #[serde(default, skip_serializing_if = "AccountKind::is_server")]
+    kind: AccountKind,
     added_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    session_ends_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     needs_sign_in: Option<String>,
 }
@@ -88,9 +114,11 @@ impl Roster {
                     is_tidy = false;
                     continue;
                 };
-                let Profile { did, handle, pds, added_at, needs_sign_in } =
+                let profile =
                     serde_json::from_str(profile.expose()).map_err(|_| StoreFault::Damaged("an account's profile"))?;
-                roster.accounts.push(Account { id, did, handle, pds, added_at, needs_sign_in });
+                let Profile { did, handle, pds, kind, added_at, session_ends_at, needs_sign_in } = profile;
+                let account = Account { id, did, handle, pds, kind, added_at, session_ends_at, needs_sign_in };
+                roster.accounts.push(account);
             }
         }
         if !is_tidy || pages > roster.pages() {
@@ -162,9 +190,10 @@ impl Roster {
         write_profile(shelf, account)
     }
 
-    /// Takes an account and everything of it away: the secret first.
+    /// Takes an account and everything of it away: the secrets first, of either kind.
     pub(crate) fn remove(&mut self, shelf: &Shelf<'_>, id: AccountId) -> Result<(), StoreFault> {
         shelf.delete(StoreKey::Session(id))?;
+        shelf.delete(StoreKey::Grant(id))?;
         shelf.delete(StoreKey::Profile(id))?;
         let Some(place) = self.accounts.iter().position(|account| account.id == id) else { return Ok(()) };
         self.accounts.remove(place);
@@ -205,8 +234,8 @@ fn index(page: usize) -> StoreKey {
 }
 
 fn write_profile(shelf: &Shelf<'_>, account: &Account) -> Result<(), StoreFault> {
-    let Account { did, handle, pds, added_at, needs_sign_in, .. } = account.clone();
-    let profile = Profile { did, handle, pds, added_at, needs_sign_in };
+    let Account { did, handle, pds, kind, added_at, session_ends_at, needs_sign_in, .. } = account.clone();
+    let profile = Profile { did, handle, pds, kind, added_at, session_ends_at, needs_sign_in };
     let text = serde_json::to_string(&profile).map_err(|_| StoreFault::Damaged("a profile cannot be written"))?;
     shelf.save(StoreKey::Profile(account.id), &Secret::new(text))
 }

@@ -16,10 +16,12 @@ use crate::transport::Transport;
 /// What an app configures.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    pub(crate) origin: Origin,
-    pub(crate) redirect: Redirect,
+    /// Its origin, and where its sign-ins come back to.
+    pub(crate) server: Option<(Origin, Redirect)>,
     pub(crate) namespace: Namespace,
     pub(crate) live_clients: usize,
+    #[cfg(feature = "on-device")]
+    pub(crate) on_device: Option<crate::on_device::OnDevice>,
 }
 
 impl Settings {
@@ -31,8 +33,31 @@ impl Settings {
             .map_err(|fault| KitError::Mistake(format!("the server's address: {fault}")))?;
         let redirect = Redirect::parse(redirect)
             .ok_or_else(|| KitError::mistake("the redirect is no app scheme or https link"))?;
+        Ok(Self { server: Some((origin, redirect)), ..Self::bare(namespace)? })
+    }
+
+    /// Without a Bowerbird server: the app signs people in by itself, with [`Self::with_on_device`].
+    #[cfg(feature = "on-device")]
+    pub fn without_server(namespace: &str) -> Result<Self, KitError> {
+        Self::bare(namespace)
+    }
+
+    fn bare(namespace: &str) -> Result<Self, KitError> {
         let namespace = Namespace::parse(namespace).map_err(|fault| KitError::Mistake(fault.to_string()))?;
-        Ok(Self { origin, redirect, namespace, live_clients: 1 })
+        Ok(Self {
+            server: None,
+            namespace,
+            live_clients: 1,
+            #[cfg(feature = "on-device")]
+            on_device: None,
+        })
+    }
+
+    /// Lets people sign in at their own servers too, with tokens that this device keeps.
+    #[cfg(feature = "on-device")]
+    #[must_use]
+    pub fn with_on_device(self, app: crate::on_device::OnDevice) -> Self {
+        Self { on_device: Some(app), ..self }
     }
 
     /// How many accounts may have their seal in memory at once; one, unless an app shows several at a time.
@@ -41,9 +66,9 @@ impl Settings {
         Self { live_clients, ..self }
     }
 
-    /// The scheme by which a system browser knows the way back.
+    /// The scheme by which a system browser knows the way back from the server; empty without a server.
     pub fn callback_scheme(&self) -> &str {
-        self.redirect.scheme()
+        self.server.as_ref().map_or("", |(_, redirect)| redirect.scheme())
     }
 }
 
@@ -61,7 +86,7 @@ fn transport_policy(server: &str) -> TransportPolicy {
 pub struct Ports {
     /// Where secrets are kept.
     pub store: Arc<dyn SecureStore>,
-    /// The way to the server.
+    /// The way to the server, and to those of the accounts that sign in on the device.
     pub transport: Arc<dyn Transport>,
     /// What time it is.
     pub clock: Arc<dyn DeviceClock>,

@@ -6,6 +6,7 @@ use url::Url;
 
 use crate::error::KitError;
 use crate::handoff::{CallbackFault, SignInUnderWay};
+use crate::keys::StoreKey;
 use crate::manager::{AccountManager, Identity};
 use crate::roster::Account;
 use crate::wire::{self, Meaning};
@@ -33,7 +34,7 @@ impl AccountManager {
         let sign_in = SignInUnderWay { verifier: kit.pkce(), started_at: kit.ports.clock.now(), codes_tried: 0 };
         // Before anything is sent: the browser may come back to another process of this app.
         kit.keep_sign_in(&sign_in)?;
-        let request = wire::start(kit.origin(), kit.redirect(), handle.trim(), &sign_in.verifier.challenge())?;
+        let request = wire::start(kit.origin()?, kit.redirect()?, handle.trim(), &sign_in.verifier.challenge())?;
         let answer = kit.send(&request, true)?;
         let Started { auth_url, handle } = answered(&answer)?;
         // It is opened by a browser, so it must be for one.
@@ -46,11 +47,11 @@ impl AccountManager {
         let kit = &self.0;
         let sign_in = SignInUnderWay { verifier: kit.pkce(), started_at: kit.ports.clock.now(), codes_tried: 0 };
         kit.keep_sign_in(&sign_in)?;
-        let mut page = kit.origin().at_path("/mobile-auth");
+        let mut page = kit.origin()?.at_path("/mobile-auth");
         page.query_pairs_mut()
             .append_pair("code_challenge", &sign_in.verifier.challenge())
             .append_pair("code_challenge_method", "S256")
-            .append_pair("redirect_uri", kit.redirect().as_str());
+            .append_pair("redirect_uri", kit.redirect()?.as_str());
         Ok(SignIn { auth_url: page.into(), handle: None })
     }
 
@@ -61,7 +62,7 @@ impl AccountManager {
     pub fn complete_sign_in(&self, callback: &str) -> Result<Account, KitError> {
         let kit = &self.0;
         // Read before anything is taken: an address that some other program made up ends no sign-in of ours.
-        let read = kit.redirect().read(callback);
+        let read = kit.redirect()?.read(callback);
         if let Err(fault @ (CallbackFault::NotOurs | CallbackFault::Malformed | CallbackFault::TokenInUrl)) = read {
             return Err(fault.into());
         }
@@ -80,7 +81,7 @@ impl AccountManager {
         // A code of a stranger does not match our verifier. It must not end the sign-in, nor may it try without end.
         sign_in.codes_tried += 1;
         kit.keep_sign_in(&sign_in)?;
-        let request = wire::exchange(kit.origin(), &code, sign_in.verifier.secret())?;
+        let request = wire::exchange(kit.origin()?, &code, sign_in.verifier.secret())?;
         let answer = kit.send(&request, true)?;
         let tokens = match wire::meaning(&answer) {
             Meaning::Answer if answer.status().is_success() => wire::read_tokens(&answer, now)?,
@@ -98,8 +99,9 @@ impl AccountManager {
         Ok(account)
     }
 
-    /// The person closed the browser.
+    /// The person closed the browser: ends a sign-in of either kind.
     pub fn cancel_sign_in(&self) -> Result<(), KitError> {
+        self.0.shelf().delete(StoreKey::DeviceSignIn)?;
         Ok(self.0.end_sign_in()?)
     }
 }

@@ -8,7 +8,25 @@ use crate::manager::Removal;
 use crate::session::Session;
 use crate::wire;
 
+/// What a removed account had here.
+pub(crate) struct Gone {
+    pub(crate) session: Option<Session>,
+    #[cfg(feature = "on-device")]
+    pub(crate) grant: Option<crate::on_device::grant::Grant>,
+}
+
 impl Kit {
+    /// Tells whoever gave it that an account was removed here.
+    pub(crate) fn tell_of(&self, gone: &Gone) -> Removal {
+        let session = gone.session.as_ref().map(|session| self.sign_out(session));
+        #[cfg(feature = "on-device")]
+        if let Some(grant) = &gone.grant {
+            let revoked = self.revoke_grant(grant) && session != Some(Removal::OnThisDevice);
+            return if revoked { Removal::Everywhere } else { Removal::OnThisDevice };
+        }
+        session.unwrap_or(Removal::OnThisDevice)
+    }
+
     /// Ends a session at the server, with one try, whose outcome is only told.
     pub(crate) fn sign_out(&self, session: &Session) -> Removal {
         match self.sign_out_once(session) {
@@ -29,7 +47,7 @@ impl Kit {
         if session.refresh_token.is_none() {
             return Ok(Removal::Everywhere);
         }
-        let answer = self.ports.transport.send(wire::renew(self.origin(), session)?).map_err(KitError::Offline)?;
+        let answer = self.ports.transport.send(wire::renew(self.origin()?, session)?).map_err(KitError::Offline)?;
         if answer.status() == StatusCode::UNAUTHORIZED {
             return Ok(Removal::Everywhere);
         }
@@ -42,7 +60,7 @@ impl Kit {
     }
 
     fn log_out_with(&self, session: &Session) -> Result<StatusCode, KitError> {
-        let mut request = wire::request(Method::POST, self.origin(), "/api/auth/logout", None)?;
+        let mut request = wire::request(Method::POST, self.origin()?, "/api/auth/logout", None)?;
         wire::bearer(request.headers_mut(), &session.access_token)?;
         Ok(self.ports.transport.send(request).map_err(KitError::Offline)?.status())
     }

@@ -206,7 +206,7 @@ pub(crate) fn refusal(answer: &Response<Bytes>, code: &str) -> Refusal {
     }
 }
 
-fn retry_after(answer: &Response<Bytes>) -> Option<Duration> {
+pub(crate) fn retry_after(answer: &Response<Bytes>) -> Option<Duration> {
     answer.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
 }
 

@@ -9,7 +9,7 @@ use http::{Request, Response};
 #[cfg(feature = "http")]
 pub use self::ureq::{HttpTransport, Trust};
 
-/// Sends requests to the Bowerbird server, and to nobody else.
+/// Sends requests to the Bowerbird server, and to nobody else; with on-device sign-in also to the servers of the accounts.
 ///
 /// An adapter follows no redirect, keeps no cookies, adds no credentials, and gives up after a while. Every status is an
 /// answer. It blocks: the kit calls it on the caller's own thread.

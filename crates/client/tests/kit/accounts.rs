@@ -186,3 +186,27 @@ fn a_hundred_accounts_and_the_pages_of_the_index() {
     assert_eq!(listed(&world), expected);
     assert!(!world.store.memory.names().contains(&"com.app.accounts.2".to_owned()), "the empty page is gone");
 }
+
+#[test]
+fn an_account_that_this_build_cannot_call_is_listed_and_removed_with_all_of_its_secrets() {
+    use bowerbird_client::{AccountKind, SecureStore};
+    let world = World::new();
+    let alice = world.sign_in("alice.test");
+    // As a build with on-device sign-in leaves it.
+    let (profile, grant) =
+        (format!("com.app.account.{}.profile", alice.id), format!("com.app.account.{}.grant", alice.id));
+    let text = format!(
+        r#"{{"did":"{}","handle":"alice.test","kind":"onDevice","addedAt":1,"sessionEndsAt":9}}"#,
+        did("alice.test")
+    );
+    world.store.memory.save(&profile, &Secret::new(text)).unwrap();
+    world.store.memory.save(&grant, &Secret::new("{}")).unwrap();
+    let world = world.restarted();
+    let listed = &world.manager.accounts()[0];
+    assert_eq!((listed.kind, listed.session_ends_at), (AccountKind::OnDevice, Some(Timestamp::from_millis(9))));
+    let calls = world.server.count("/xrpc/a.b.c");
+    assert!(world.manager.session_for(alice.id).unwrap().call(&Call::query("a.b.c", &[])).is_err());
+    assert_eq!(world.server.count("/xrpc/a.b.c"), calls, "its seal of before is not used");
+    world.manager.remove(alice.id).unwrap();
+    assert!(!world.store.memory.names().iter().any(|name| name.contains(&alice.id.to_string())));
+}

@@ -222,5 +222,8 @@ fn a_removal_that_is_cut_off_loses_no_other_account() {
         }
         stops += 1;
     }
-    assert_eq!(stops, 5, "before the secret, the profile, two pages, and the third, which is empty then");
+    assert_eq!(
+        stops, 6,
+        "before the secrets of both kinds, the profile, two pages, and the third, which is empty then"
+    );
 }

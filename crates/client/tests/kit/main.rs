@@ -3,6 +3,7 @@
 
 mod accounts;
 mod calls;
+mod device;
 mod faults;
 #[cfg(target_os = "linux")]
 mod memory;

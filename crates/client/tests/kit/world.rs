@@ -2,18 +2,15 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
-use bowerbird_client::{
-    Account, AccountManager, DeviceClock, Entropy, MemoryStore, Pause, Ports, Secret, SecureStore, Settings,
-    StoreFault, Timestamp, Transport, TransportFault,
-};
-use bowerbird_core::testing::SeededEntropy;
+use bowerbird_client::{Account, AccountManager, Ports, Settings, Transport, TransportFault};
 use bowerbird_oauth::pkce::verify_s256;
 use bytes::Bytes;
 use http::{Request, Response};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
+
+use crate::device::{Calm, Store};
 
 pub(crate) const REDIRECT: &str = "app://auth-callback";
 
@@ -213,75 +210,6 @@ impl Transport for Server {
     }
 }
 
-/// Time that stands still until it is moved, pauses that are noted, ids from a seed.
-pub(crate) struct Calm {
-    now: Mutex<i64>,
-    pub(crate) pauses: Mutex<Vec<u64>>,
-    entropy: SeededEntropy,
-}
-
-impl Calm {
-    pub(crate) fn pass(&self, seconds: i64) {
-        *self.now.lock() += seconds;
-    }
-}
-
-impl DeviceClock for Calm {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_seconds(*self.now.lock())
-    }
-}
-
-impl Pause for Calm {
-    fn pause(&self, duration: Duration) {
-        self.pauses.lock().push(duration.as_secs());
-    }
-}
-
-impl Entropy for Calm {
-    fn fill(&self, destination: &mut [u8]) {
-        self.entropy.fill(destination);
-    }
-}
-
-/// A store whose writes can be stopped, as if the app were killed: what came before stays.
-#[derive(Default)]
-pub(crate) struct Store {
-    pub(crate) memory: MemoryStore,
-    /// How many more writes succeed; None: all.
-    pub(crate) writes_left: Mutex<Option<usize>>,
-    pub(crate) writes: Mutex<Vec<String>>,
-}
-
-impl Store {
-    fn write(&self, what: String) -> Result<(), StoreFault> {
-        let mut left = self.writes_left.lock();
-        match &mut *left {
-            Some(0) => return Err(StoreFault::Unavailable("stopped on purpose".into())),
-            Some(left) => *left -= 1,
-            None => {}
-        }
-        self.writes.lock().push(what);
-        Ok(())
-    }
-}
-
-impl SecureStore for Store {
-    fn load(&self, name: &str) -> Result<Option<Secret>, StoreFault> {
-        self.memory.load(name)
-    }
-
-    fn save(&self, name: &str, secret: &Secret) -> Result<(), StoreFault> {
-        self.write(format!("save {name}"))?;
-        self.memory.save(name, secret)
-    }
-
-    fn delete(&self, name: &str) -> Result<(), StoreFault> {
-        self.write(format!("delete {name}"))?;
-        self.memory.delete(name)
-    }
-}
-
 /// The app on one device.
 pub(crate) struct World {
     pub(crate) server: Server,
@@ -292,8 +220,7 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new() -> Self {
-        let calm = Calm { now: Mutex::new(1_000_000), pauses: Mutex::default(), entropy: SeededEntropy::new(1) };
-        Self::with(Server::default(), Arc::default(), Arc::new(calm))
+        Self::with(Server::default(), Arc::default(), Arc::new(Calm::at(1_000_000)))
     }
 
     fn with(server: Server, store: Arc<Store>, calm: Arc<Calm>) -> Self {
