@@ -1,13 +1,14 @@
 //! The kit on the device: what an app for phones, desktops or the command line needs to let people sign in through a
 //! Bowerbird server, with several accounts at once. There is no server in here.
 //!
-//! The app never sees a token of a person's own server. For each account it keeps a *seal* of the Bowerbird server, and
+//! The app never sees a token of a person's own server, unless it does without a Bowerbird server (`OnDevice`). For each account it keeps a *seal* of the Bowerbird server, and
 //! what renews that, in the device's secure store, under names of the account's own.
 //!
 //! | what | where |
 //! |---|---|
 //! | accounts: register, find, switch, update, remove | [`AccountManager`] |
 //! | a sign-in through the system's browser, with PKCE | [`AccountManager::begin_sign_in`], [`AccountManager::complete_sign_in`] |
+//! | a sign-in at a person's own server, with the feature `on-device` | `OnDevice`, `AccountManager::begin_sign_in_on_device` |
 //! | calls as one account, with recovery | [`AccountClient`], [`recovery`] |
 //! | secrets | [`SecureStore`] and its adapters |
 //! | the network | [`Transport`]; `HttpTransport` with the feature `http` |

@@ -126,10 +126,10 @@ impl AccountManager {
         Ok(account)
     }
 
-    /// Replaces an account's session; `false` when there is no such account.
+    /// Replaces an account's session; `false` when there is no such account, or none with a session of the server.
     pub fn update(&self, id: AccountId, session: &Session) -> Result<bool, KitError> {
         let mut roster = self.0.roster.lock();
-        if roster.get(id).is_none() {
+        if roster.get(id).is_none_or(|account| account.kind != AccountKind::Server) {
             return Ok(false);
         }
         self.0.keep(&mut roster, id, &Arc::new(session.clone()))?;

@@ -148,6 +148,9 @@ async fn beside_accounts_of_a_server() {
     let names = world.store.memory.names();
     assert!(!names.contains(&format!("com.app.account.{}.session", second.id)), "{names:?}");
 
+    assert!(!manager.update(second.id, &seal("seal-late")).unwrap(), "it has no session any more");
+    assert!(!world.store.memory.names().contains(&format!("com.app.account.{}.session", second.id)));
+
     let third = manager.register(identity(&alice.did), &seal("seal-again")).unwrap();
     assert_eq!((third.id, third.kind, third.session_ends_at), (first.id, AccountKind::Server, None));
     assert_eq!(world.live_grants(&alice), 0, "the grant was ended");

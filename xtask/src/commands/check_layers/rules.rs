@@ -126,7 +126,7 @@ pub(super) const LIBRARIES: &[Library] = &[
     },
     Library {
         names: &["ureq"],
-        what: "the HTTP client of the device, which speaks to one server that its app names",
+        what: "the HTTP client of the device, which speaks to one server that its app names, or to those of its people",
         homes: &[CLIENT],
         exceptions: &[],
     },
