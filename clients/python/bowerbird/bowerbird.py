@@ -525,6 +525,8 @@ def _uniffi_check_contract_api_version(lib):
         raise InternalError("UniFFI contract version mismatch: try cleaning and rebuilding your project")
 
 def _uniffi_check_api_checksums(lib):
+    if lib.uniffi_bowerbird_client_ffi_checksum_func_client_metadata() != 57760:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_bowerbird_client_ffi_checksum_func_wait_for_calls() != 26688:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_bowerbird_client_ffi_checksum_method_accountclient_account() != 46770:
@@ -547,11 +549,17 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_bowerbird_client_ffi_checksum_method_accountmanager_begin_sign_in() != 37386:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_bowerbird_client_ffi_checksum_method_accountmanager_begin_sign_in_on_device() != 21568:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_bowerbird_client_ffi_checksum_method_accountmanager_begin_sign_in_page() != 52456:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_bowerbird_client_ffi_checksum_method_accountmanager_begin_sign_up_on_device() != 15261:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_bowerbird_client_ffi_checksum_method_accountmanager_cancel_sign_in() != 16243:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_bowerbird_client_ffi_checksum_method_accountmanager_complete_sign_in() != 32290:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_bowerbird_client_ffi_checksum_method_accountmanager_complete_sign_in_on_device() != 63047:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_bowerbird_client_ffi_checksum_method_accountmanager_contains() != 43568:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -618,6 +626,9 @@ _UniffiLib.ffi_bowerbird_client_ffi_rustbuffer_reserve.restype = _UniffiRustBuff
 _UniffiLib.ffi_bowerbird_client_ffi_uniffi_contract_version.argtypes = (
 )
 _UniffiLib.ffi_bowerbird_client_ffi_uniffi_contract_version.restype = ctypes.c_uint32
+_UniffiLib.uniffi_bowerbird_client_ffi_checksum_func_client_metadata.argtypes = (
+)
+_UniffiLib.uniffi_bowerbird_client_ffi_checksum_func_client_metadata.restype = ctypes.c_uint16
 _UniffiLib.uniffi_bowerbird_client_ffi_checksum_func_wait_for_calls.argtypes = (
 )
 _UniffiLib.uniffi_bowerbird_client_ffi_checksum_func_wait_for_calls.restype = ctypes.c_uint16
@@ -651,15 +662,24 @@ _UniffiLib.uniffi_bowerbird_client_ffi_checksum_method_accountmanager_active.res
 _UniffiLib.uniffi_bowerbird_client_ffi_checksum_method_accountmanager_begin_sign_in.argtypes = (
 )
 _UniffiLib.uniffi_bowerbird_client_ffi_checksum_method_accountmanager_begin_sign_in.restype = ctypes.c_uint16
+_UniffiLib.uniffi_bowerbird_client_ffi_checksum_method_accountmanager_begin_sign_in_on_device.argtypes = (
+)
+_UniffiLib.uniffi_bowerbird_client_ffi_checksum_method_accountmanager_begin_sign_in_on_device.restype = ctypes.c_uint16
 _UniffiLib.uniffi_bowerbird_client_ffi_checksum_method_accountmanager_begin_sign_in_page.argtypes = (
 )
 _UniffiLib.uniffi_bowerbird_client_ffi_checksum_method_accountmanager_begin_sign_in_page.restype = ctypes.c_uint16
+_UniffiLib.uniffi_bowerbird_client_ffi_checksum_method_accountmanager_begin_sign_up_on_device.argtypes = (
+)
+_UniffiLib.uniffi_bowerbird_client_ffi_checksum_method_accountmanager_begin_sign_up_on_device.restype = ctypes.c_uint16
 _UniffiLib.uniffi_bowerbird_client_ffi_checksum_method_accountmanager_cancel_sign_in.argtypes = (
 )
 _UniffiLib.uniffi_bowerbird_client_ffi_checksum_method_accountmanager_cancel_sign_in.restype = ctypes.c_uint16
 _UniffiLib.uniffi_bowerbird_client_ffi_checksum_method_accountmanager_complete_sign_in.argtypes = (
 )
 _UniffiLib.uniffi_bowerbird_client_ffi_checksum_method_accountmanager_complete_sign_in.restype = ctypes.c_uint16
+_UniffiLib.uniffi_bowerbird_client_ffi_checksum_method_accountmanager_complete_sign_in_on_device.argtypes = (
+)
+_UniffiLib.uniffi_bowerbird_client_ffi_checksum_method_accountmanager_complete_sign_in_on_device.restype = ctypes.c_uint16
 _UniffiLib.uniffi_bowerbird_client_ffi_checksum_method_accountmanager_contains.argtypes = (
 )
 _UniffiLib.uniffi_bowerbird_client_ffi_checksum_method_accountmanager_contains.restype = ctypes.c_uint16
@@ -714,6 +734,12 @@ _UniffiLib.uniffi_bowerbird_client_ffi_checksum_constructor_store_memory.restype
 _UniffiLib.uniffi_bowerbird_client_ffi_checksum_constructor_store_system.argtypes = (
 )
 _UniffiLib.uniffi_bowerbird_client_ffi_checksum_constructor_store_system.restype = ctypes.c_uint16
+_UniffiLib.uniffi_bowerbird_client_ffi_fn_func_client_metadata.argtypes = (
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_bowerbird_client_ffi_fn_func_client_metadata.restype = _UniffiRustBuffer
 _UniffiLib.uniffi_bowerbird_client_ffi_fn_func_wait_for_calls.argtypes = (
     ctypes.c_uint32,
     ctypes.POINTER(_UniffiRustCallStatus),
@@ -771,10 +797,20 @@ _UniffiLib.uniffi_bowerbird_client_ffi_fn_method_accountmanager_begin_sign_in.ar
     _UniffiRustBuffer,
 )
 _UniffiLib.uniffi_bowerbird_client_ffi_fn_method_accountmanager_begin_sign_in.restype = ctypes.c_uint64
+_UniffiLib.uniffi_bowerbird_client_ffi_fn_method_accountmanager_begin_sign_in_on_device.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_bowerbird_client_ffi_fn_method_accountmanager_begin_sign_in_on_device.restype = ctypes.c_uint64
 _UniffiLib.uniffi_bowerbird_client_ffi_fn_method_accountmanager_begin_sign_in_page.argtypes = (
     ctypes.c_uint64,
 )
 _UniffiLib.uniffi_bowerbird_client_ffi_fn_method_accountmanager_begin_sign_in_page.restype = ctypes.c_uint64
+_UniffiLib.uniffi_bowerbird_client_ffi_fn_method_accountmanager_begin_sign_up_on_device.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_bowerbird_client_ffi_fn_method_accountmanager_begin_sign_up_on_device.restype = ctypes.c_uint64
 _UniffiLib.uniffi_bowerbird_client_ffi_fn_method_accountmanager_cancel_sign_in.argtypes = (
     ctypes.c_uint64,
 )
@@ -784,6 +820,11 @@ _UniffiLib.uniffi_bowerbird_client_ffi_fn_method_accountmanager_complete_sign_in
     _UniffiRustBuffer,
 )
 _UniffiLib.uniffi_bowerbird_client_ffi_fn_method_accountmanager_complete_sign_in.restype = ctypes.c_uint64
+_UniffiLib.uniffi_bowerbird_client_ffi_fn_method_accountmanager_complete_sign_in_on_device.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_bowerbird_client_ffi_fn_method_accountmanager_complete_sign_in_on_device.restype = ctypes.c_uint64
 _UniffiLib.uniffi_bowerbird_client_ffi_fn_method_accountmanager_contains.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
@@ -1334,6 +1375,55 @@ class _UniffiFfiConverterOptionalString(_UniffiConverterRustBuffer):
         else:
             raise InternalError("Unexpected flag byte for optional type")
 
+
+
+
+
+
+class AccountKind(enum.Enum):
+    """
+    Who keeps an account's tokens.
+"""
+
+    SERVER = 0
+    """
+    The Bowerbird server; the device has a seal.
+"""
+
+    ON_DEVICE = 1
+    """
+    This device, as an OAuth client of its own.
+"""
+
+
+
+class _UniffiFfiConverterTypeAccountKind(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        variant = buf.read_i32()
+        if variant == 1:
+            return AccountKind.SERVER
+        if variant == 2:
+            return AccountKind.ON_DEVICE
+        raise InternalError("Raw enum value doesn't match any cases")
+
+    @staticmethod
+    def check_lower(value):
+        if value == AccountKind.SERVER:
+            return
+        if value == AccountKind.ON_DEVICE:
+            return
+        raise ValueError(value)
+
+    @staticmethod
+    def write(value, buf):
+        if value == AccountKind.SERVER:
+            buf.write_i32(1)
+        if value == AccountKind.ON_DEVICE:
+            buf.write_i32(2)
+
+
+
 class _UniffiFfiConverterInt64(_UniffiConverterPrimitiveInt):
     CLASS_NAME = "i64"
     VALUE_MIN = -2**63
@@ -1347,24 +1437,51 @@ class _UniffiFfiConverterInt64(_UniffiConverterPrimitiveInt):
     def write(value, buf):
         buf.write_i64(value)
 
+class _UniffiFfiConverterOptionalInt64(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        if value is not None:
+            _UniffiFfiConverterInt64.check_lower(value)
+
+    @classmethod
+    def write(cls, value, buf):
+        if value is None:
+            buf.write_u8(0)
+            return
+
+        buf.write_u8(1)
+        _UniffiFfiConverterInt64.write(value, buf)
+
+    @classmethod
+    def read(cls, buf):
+        flag = buf.read_u8()
+        if flag == 0:
+            return None
+        elif flag == 1:
+            return _UniffiFfiConverterInt64.read(buf)
+        else:
+            raise InternalError("Unexpected flag byte for optional type")
+
 @dataclass
 class Account:
     """
     An account on this device.
 """
-    def __init__(self, *, id:str, did:str, handle:str, pds:typing.Optional[str], added_at:int, needs_sign_in:typing.Optional[str]):
+    def __init__(self, *, id:str, did:str, handle:str, pds:typing.Optional[str], kind:AccountKind, added_at:int, session_ends_at:typing.Optional[int], needs_sign_in:typing.Optional[str]):
         self.id = id
         self.did = did
         self.handle = handle
         self.pds = pds
+        self.kind = kind
         self.added_at = added_at
+        self.session_ends_at = session_ends_at
         self.needs_sign_in = needs_sign_in
 
 
 
 
     def __str__(self):
-        return "Account(id={}, did={}, handle={}, pds={}, added_at={}, needs_sign_in={})".format(self.id, self.did, self.handle, self.pds, self.added_at, self.needs_sign_in)
+        return "Account(id={}, did={}, handle={}, pds={}, kind={}, added_at={}, session_ends_at={}, needs_sign_in={})".format(self.id, self.did, self.handle, self.pds, self.kind, self.added_at, self.session_ends_at, self.needs_sign_in)
     def __eq__(self, other):
         if self.id != other.id:
             return False
@@ -1374,7 +1491,11 @@ class Account:
             return False
         if self.pds != other.pds:
             return False
+        if self.kind != other.kind:
+            return False
         if self.added_at != other.added_at:
+            return False
+        if self.session_ends_at != other.session_ends_at:
             return False
         if self.needs_sign_in != other.needs_sign_in:
             return False
@@ -1388,7 +1509,9 @@ class _UniffiFfiConverterTypeAccount(_UniffiConverterRustBuffer):
             did=_UniffiFfiConverterString.read(buf),
             handle=_UniffiFfiConverterString.read(buf),
             pds=_UniffiFfiConverterOptionalString.read(buf),
+            kind=_UniffiFfiConverterTypeAccountKind.read(buf),
             added_at=_UniffiFfiConverterInt64.read(buf),
+            session_ends_at=_UniffiFfiConverterOptionalInt64.read(buf),
             needs_sign_in=_UniffiFfiConverterOptionalString.read(buf),
         )
 
@@ -1398,7 +1521,9 @@ class _UniffiFfiConverterTypeAccount(_UniffiConverterRustBuffer):
         _UniffiFfiConverterString.check_lower(value.did)
         _UniffiFfiConverterString.check_lower(value.handle)
         _UniffiFfiConverterOptionalString.check_lower(value.pds)
+        _UniffiFfiConverterTypeAccountKind.check_lower(value.kind)
         _UniffiFfiConverterInt64.check_lower(value.added_at)
+        _UniffiFfiConverterOptionalInt64.check_lower(value.session_ends_at)
         _UniffiFfiConverterOptionalString.check_lower(value.needs_sign_in)
 
     @staticmethod
@@ -1407,7 +1532,9 @@ class _UniffiFfiConverterTypeAccount(_UniffiConverterRustBuffer):
         _UniffiFfiConverterString.write(value.did, buf)
         _UniffiFfiConverterString.write(value.handle, buf)
         _UniffiFfiConverterOptionalString.write(value.pds, buf)
+        _UniffiFfiConverterTypeAccountKind.write(value.kind, buf)
         _UniffiFfiConverterInt64.write(value.added_at, buf)
+        _UniffiFfiConverterOptionalInt64.write(value.session_ends_at, buf)
         _UniffiFfiConverterOptionalString.write(value.needs_sign_in, buf)
 
 class _UniffiFfiConverterUInt16(_UniffiConverterPrimitiveInt):
@@ -1487,31 +1614,6 @@ class _UniffiFfiConverterTypeAnswer(_UniffiConverterRustBuffer):
         _UniffiFfiConverterUInt16.write(value.status, buf)
         _UniffiFfiConverterOptionalString.write(value.content_type, buf)
         _UniffiFfiConverterBytes.write(value.body, buf)
-
-class _UniffiFfiConverterOptionalInt64(_UniffiConverterRustBuffer):
-    @classmethod
-    def check_lower(cls, value):
-        if value is not None:
-            _UniffiFfiConverterInt64.check_lower(value)
-
-    @classmethod
-    def write(cls, value, buf):
-        if value is None:
-            buf.write_u8(0)
-            return
-
-        buf.write_u8(1)
-        _UniffiFfiConverterInt64.write(value, buf)
-
-    @classmethod
-    def read(cls, buf):
-        flag = buf.read_u8()
-        if flag == 0:
-            return None
-        elif flag == 1:
-            return _UniffiFfiConverterInt64.read(buf)
-        else:
-            raise InternalError("Unexpected flag byte for optional type")
 
 @dataclass
 class Checked:
@@ -1722,6 +1824,101 @@ class _UniffiFfiConverterTypeDeviceResponse(_UniffiConverterRustBuffer):
         _UniffiFfiConverterSequenceTypeHeader.write(value.headers, buf)
         _UniffiFfiConverterBytes.write(value.body, buf)
 
+class _UniffiFfiConverterSequenceString(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        for item in value:
+            _UniffiFfiConverterString.check_lower(item)
+
+    @classmethod
+    def write(cls, value, buf):
+        items = len(value)
+        buf.write_i32(items)
+        for item in value:
+            _UniffiFfiConverterString.write(item, buf)
+
+    @classmethod
+    def read(cls, buf):
+        count = buf.read_i32()
+        if count < 0:
+            raise InternalError("Unexpected negative sequence length")
+
+        return [
+            _UniffiFfiConverterString.read(buf) for i in range(count)
+        ]
+
+@dataclass
+class OnDevice:
+    """
+    The app as a public OAuth client of its own.
+"""
+    def __init__(self, *, client_id:typing.Optional[str] = None, redirect:str, scope:str, handle_resolver:typing.Optional[str] = None, dns_over_https:typing.Optional[str] = None, plc_directory:typing.Optional[str] = None, local_servers:typing.List[str] = _DEFAULT):
+        self.client_id = client_id
+        self.redirect = redirect
+        self.scope = scope
+        self.handle_resolver = handle_resolver
+        self.dns_over_https = dns_over_https
+        self.plc_directory = plc_directory
+        if local_servers is _DEFAULT:
+            self.local_servers = []
+        else:
+            self.local_servers = local_servers
+
+
+
+
+    def __str__(self):
+        return "OnDevice(client_id={}, redirect={}, scope={}, handle_resolver={}, dns_over_https={}, plc_directory={}, local_servers={})".format(self.client_id, self.redirect, self.scope, self.handle_resolver, self.dns_over_https, self.plc_directory, self.local_servers)
+    def __eq__(self, other):
+        if self.client_id != other.client_id:
+            return False
+        if self.redirect != other.redirect:
+            return False
+        if self.scope != other.scope:
+            return False
+        if self.handle_resolver != other.handle_resolver:
+            return False
+        if self.dns_over_https != other.dns_over_https:
+            return False
+        if self.plc_directory != other.plc_directory:
+            return False
+        if self.local_servers != other.local_servers:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeOnDevice(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return OnDevice(
+            client_id=_UniffiFfiConverterOptionalString.read(buf),
+            redirect=_UniffiFfiConverterString.read(buf),
+            scope=_UniffiFfiConverterString.read(buf),
+            handle_resolver=_UniffiFfiConverterOptionalString.read(buf),
+            dns_over_https=_UniffiFfiConverterOptionalString.read(buf),
+            plc_directory=_UniffiFfiConverterOptionalString.read(buf),
+            local_servers=_UniffiFfiConverterSequenceString.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterOptionalString.check_lower(value.client_id)
+        _UniffiFfiConverterString.check_lower(value.redirect)
+        _UniffiFfiConverterString.check_lower(value.scope)
+        _UniffiFfiConverterOptionalString.check_lower(value.handle_resolver)
+        _UniffiFfiConverterOptionalString.check_lower(value.dns_over_https)
+        _UniffiFfiConverterOptionalString.check_lower(value.plc_directory)
+        _UniffiFfiConverterSequenceString.check_lower(value.local_servers)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterOptionalString.write(value.client_id, buf)
+        _UniffiFfiConverterString.write(value.redirect, buf)
+        _UniffiFfiConverterString.write(value.scope, buf)
+        _UniffiFfiConverterOptionalString.write(value.handle_resolver, buf)
+        _UniffiFfiConverterOptionalString.write(value.dns_over_https, buf)
+        _UniffiFfiConverterOptionalString.write(value.plc_directory, buf)
+        _UniffiFfiConverterSequenceString.write(value.local_servers, buf)
+
 @dataclass
 class Parameter:
     """
@@ -1850,12 +2047,37 @@ class _UniffiFfiConverterSequenceBytes(_UniffiConverterRustBuffer):
             _UniffiFfiConverterBytes.read(buf) for i in range(count)
         ]
 
+class _UniffiFfiConverterOptionalTypeOnDevice(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        if value is not None:
+            _UniffiFfiConverterTypeOnDevice.check_lower(value)
+
+    @classmethod
+    def write(cls, value, buf):
+        if value is None:
+            buf.write_u8(0)
+            return
+
+        buf.write_u8(1)
+        _UniffiFfiConverterTypeOnDevice.write(value, buf)
+
+    @classmethod
+    def read(cls, buf):
+        flag = buf.read_u8()
+        if flag == 0:
+            return None
+        elif flag == 1:
+            return _UniffiFfiConverterTypeOnDevice.read(buf)
+        else:
+            raise InternalError("Unexpected flag byte for optional type")
+
 @dataclass
 class Settings:
     """
     What an app configures.
 """
-    def __init__(self, *, server:str, redirect:str, namespace:str, pinned_authorities:typing.List[bytes] = _DEFAULT):
+    def __init__(self, *, server:typing.Optional[str] = None, redirect:typing.Optional[str] = None, namespace:str, pinned_authorities:typing.List[bytes] = _DEFAULT, on_device:typing.Optional[OnDevice] = None):
         self.server = server
         self.redirect = redirect
         self.namespace = namespace
@@ -1863,12 +2085,13 @@ class Settings:
             self.pinned_authorities = []
         else:
             self.pinned_authorities = pinned_authorities
+        self.on_device = on_device
 
 
 
 
     def __str__(self):
-        return "Settings(server={}, redirect={}, namespace={}, pinned_authorities={})".format(self.server, self.redirect, self.namespace, self.pinned_authorities)
+        return "Settings(server={}, redirect={}, namespace={}, pinned_authorities={}, on_device={})".format(self.server, self.redirect, self.namespace, self.pinned_authorities, self.on_device)
     def __eq__(self, other):
         if self.server != other.server:
             return False
@@ -1878,31 +2101,36 @@ class Settings:
             return False
         if self.pinned_authorities != other.pinned_authorities:
             return False
+        if self.on_device != other.on_device:
+            return False
         return True
 
 class _UniffiFfiConverterTypeSettings(_UniffiConverterRustBuffer):
     @staticmethod
     def read(buf):
         return Settings(
-            server=_UniffiFfiConverterString.read(buf),
-            redirect=_UniffiFfiConverterString.read(buf),
+            server=_UniffiFfiConverterOptionalString.read(buf),
+            redirect=_UniffiFfiConverterOptionalString.read(buf),
             namespace=_UniffiFfiConverterString.read(buf),
             pinned_authorities=_UniffiFfiConverterSequenceBytes.read(buf),
+            on_device=_UniffiFfiConverterOptionalTypeOnDevice.read(buf),
         )
 
     @staticmethod
     def check_lower(value):
-        _UniffiFfiConverterString.check_lower(value.server)
-        _UniffiFfiConverterString.check_lower(value.redirect)
+        _UniffiFfiConverterOptionalString.check_lower(value.server)
+        _UniffiFfiConverterOptionalString.check_lower(value.redirect)
         _UniffiFfiConverterString.check_lower(value.namespace)
         _UniffiFfiConverterSequenceBytes.check_lower(value.pinned_authorities)
+        _UniffiFfiConverterOptionalTypeOnDevice.check_lower(value.on_device)
 
     @staticmethod
     def write(value, buf):
-        _UniffiFfiConverterString.write(value.server, buf)
-        _UniffiFfiConverterString.write(value.redirect, buf)
+        _UniffiFfiConverterOptionalString.write(value.server, buf)
+        _UniffiFfiConverterOptionalString.write(value.redirect, buf)
         _UniffiFfiConverterString.write(value.namespace, buf)
         _UniffiFfiConverterSequenceBytes.write(value.pinned_authorities, buf)
+        _UniffiFfiConverterOptionalTypeOnDevice.write(value.on_device, buf)
 
 @dataclass
 class SignIn:
@@ -2084,6 +2312,22 @@ class ClientError:  # type: ignore
         def __repr__(self):
             return "ClientError.TooManyAccounts({})".format(str(self))
     _UniffiTempClientError.TooManyAccounts = TooManyAccounts # type: ignore
+    class OnDevice(_UniffiTempClientError):
+        """
+        A sign-in at the account's own server that failed a check, or a server that cannot be used for one.
+"""
+
+        def __init__(self, code, explanation):
+            super().__init__(", ".join([
+                "code={!r}".format(code),
+                "explanation={!r}".format(explanation),
+            ]))
+            self.code = code
+            self.explanation = explanation
+
+        def __repr__(self):
+            return "ClientError.OnDevice({})".format(str(self))
+    _UniffiTempClientError.OnDevice = OnDevice # type: ignore
     class Mistake(_UniffiTempClientError):
         """
         The app's own mistake: an address, an id or a method name that is none.
@@ -2159,10 +2403,15 @@ class _UniffiFfiConverterTypeClientError(_UniffiConverterRustBuffer):
             return ClientError.TooManyAccounts(
             )
         if variant == 9:
-            return ClientError.Mistake(
+            return ClientError.OnDevice(
+                _UniffiFfiConverterString.read(buf),
                 _UniffiFfiConverterString.read(buf),
             )
         if variant == 10:
+            return ClientError.Mistake(
+                _UniffiFfiConverterString.read(buf),
+            )
+        if variant == 11:
             return ClientError.Device(
                 _UniffiFfiConverterString.read(buf),
             )
@@ -2198,6 +2447,10 @@ class _UniffiFfiConverterTypeClientError(_UniffiConverterRustBuffer):
         if isinstance(value, ClientError.UnknownAccount):
             return
         if isinstance(value, ClientError.TooManyAccounts):
+            return
+        if isinstance(value, ClientError.OnDevice):
+            _UniffiFfiConverterString.check_lower(value.code)
+            _UniffiFfiConverterString.check_lower(value.explanation)
             return
         if isinstance(value, ClientError.Mistake):
             _UniffiFfiConverterString.check_lower(value.detail)
@@ -2237,11 +2490,15 @@ class _UniffiFfiConverterTypeClientError(_UniffiConverterRustBuffer):
             buf.write_i32(7)
         if isinstance(value, ClientError.TooManyAccounts):
             buf.write_i32(8)
-        if isinstance(value, ClientError.Mistake):
+        if isinstance(value, ClientError.OnDevice):
             buf.write_i32(9)
+            _UniffiFfiConverterString.write(value.code, buf)
+            _UniffiFfiConverterString.write(value.explanation, buf)
+        if isinstance(value, ClientError.Mistake):
+            buf.write_i32(10)
             _UniffiFfiConverterString.write(value.detail, buf)
         if isinstance(value, ClientError.Device):
-            buf.write_i32(10)
+            buf.write_i32(11)
             _UniffiFfiConverterString.write(value.detail, buf)
 
 
@@ -2745,29 +3002,6 @@ class _UniffiFfiConverterOptionalTypeAccount(_UniffiConverterRustBuffer):
         else:
             raise InternalError("Unexpected flag byte for optional type")
 
-class _UniffiFfiConverterSequenceString(_UniffiConverterRustBuffer):
-    @classmethod
-    def check_lower(cls, value):
-        for item in value:
-            _UniffiFfiConverterString.check_lower(item)
-
-    @classmethod
-    def write(cls, value, buf):
-        items = len(value)
-        buf.write_i32(items)
-        for item in value:
-            _UniffiFfiConverterString.write(item, buf)
-
-    @classmethod
-    def read(cls, buf):
-        count = buf.read_i32()
-        if count < 0:
-            raise InternalError("Unexpected negative sequence length")
-
-        return [
-            _UniffiFfiConverterString.read(buf) for i in range(count)
-        ]
-
 class _UniffiFfiConverterSequenceTypeRemoval(_UniffiConverterRustBuffer):
     @classmethod
     def check_lower(cls, value):
@@ -2840,9 +3074,19 @@ class AccountManagerProtocol(typing.Protocol):
         Begins a sign-in with a handle, a DID or the address of a server.
 """
         raise NotImplementedError
+    async def begin_sign_in_on_device(self, who: str) -> SignIn:
+        """
+        Begins a sign-in at the account's own server, with a handle, a DID or the address of a server.
+"""
+        raise NotImplementedError
     async def begin_sign_in_page(self, ) -> SignIn:
         """
         Begins a sign-in at the server's own page, where the person types the handle.
+"""
+        raise NotImplementedError
+    async def begin_sign_up_on_device(self, server: str) -> SignIn:
+        """
+        Begins with a new account at this server.
 """
         raise NotImplementedError
     async def cancel_sign_in(self, ) -> None:
@@ -2853,6 +3097,11 @@ class AccountManagerProtocol(typing.Protocol):
     async def complete_sign_in(self, callback: str) -> Account:
         """
         Completes the sign-in with the address that came back.
+"""
+        raise NotImplementedError
+    async def complete_sign_in_on_device(self, callback: str) -> Account:
+        """
+        Completes the sign-in at the account's own server with the address that came back.
 """
         raise NotImplementedError
     def contains(self, account: str) -> bool:
@@ -3033,6 +3282,26 @@ class AccountManager(AccountManagerProtocol):
             _uniffi_lift_return,
             _uniffi_error_converter,
         )
+    async def begin_sign_in_on_device(self, who: str) -> SignIn:
+        """
+        Begins a sign-in at the account's own server, with a handle, a DID or the address of a server.
+"""
+
+        _UniffiFfiConverterString.check_lower(who)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(who),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterTypeSignIn.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClientError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_bowerbird_client_ffi_fn_method_accountmanager_begin_sign_in_on_device(*_uniffi_lowered_args),
+            _UniffiLib.ffi_bowerbird_client_ffi_rust_future_poll_rust_buffer,
+            _UniffiLib.ffi_bowerbird_client_ffi_rust_future_complete_rust_buffer,
+            _UniffiLib.ffi_bowerbird_client_ffi_rust_future_free_rust_buffer,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
     async def begin_sign_in_page(self, ) -> SignIn:
         """
         Begins a sign-in at the server's own page, where the person types the handle.
@@ -3044,6 +3313,26 @@ class AccountManager(AccountManagerProtocol):
         _uniffi_error_converter = _UniffiFfiConverterTypeClientError
         return await _uniffi_rust_call_async(
             _UniffiLib.uniffi_bowerbird_client_ffi_fn_method_accountmanager_begin_sign_in_page(*_uniffi_lowered_args),
+            _UniffiLib.ffi_bowerbird_client_ffi_rust_future_poll_rust_buffer,
+            _UniffiLib.ffi_bowerbird_client_ffi_rust_future_complete_rust_buffer,
+            _UniffiLib.ffi_bowerbird_client_ffi_rust_future_free_rust_buffer,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def begin_sign_up_on_device(self, server: str) -> SignIn:
+        """
+        Begins with a new account at this server.
+"""
+
+        _UniffiFfiConverterString.check_lower(server)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(server),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterTypeSignIn.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClientError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_bowerbird_client_ffi_fn_method_accountmanager_begin_sign_up_on_device(*_uniffi_lowered_args),
             _UniffiLib.ffi_bowerbird_client_ffi_rust_future_poll_rust_buffer,
             _UniffiLib.ffi_bowerbird_client_ffi_rust_future_complete_rust_buffer,
             _UniffiLib.ffi_bowerbird_client_ffi_rust_future_free_rust_buffer,
@@ -3081,6 +3370,26 @@ class AccountManager(AccountManagerProtocol):
         _uniffi_error_converter = _UniffiFfiConverterTypeClientError
         return await _uniffi_rust_call_async(
             _UniffiLib.uniffi_bowerbird_client_ffi_fn_method_accountmanager_complete_sign_in(*_uniffi_lowered_args),
+            _UniffiLib.ffi_bowerbird_client_ffi_rust_future_poll_rust_buffer,
+            _UniffiLib.ffi_bowerbird_client_ffi_rust_future_complete_rust_buffer,
+            _UniffiLib.ffi_bowerbird_client_ffi_rust_future_free_rust_buffer,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def complete_sign_in_on_device(self, callback: str) -> Account:
+        """
+        Completes the sign-in at the account's own server with the address that came back.
+"""
+
+        _UniffiFfiConverterString.check_lower(callback)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(callback),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterTypeAccount.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClientError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_bowerbird_client_ffi_fn_method_accountmanager_complete_sign_in_on_device(*_uniffi_lowered_args),
             _UniffiLib.ffi_bowerbird_client_ffi_rust_future_poll_rust_buffer,
             _UniffiLib.ffi_bowerbird_client_ffi_rust_future_complete_rust_buffer,
             _UniffiLib.ffi_bowerbird_client_ffi_rust_future_free_rust_buffer,
@@ -3795,6 +4104,26 @@ class _UniffiFfiConverterUInt32(_UniffiConverterPrimitiveInt):
     @staticmethod
     def write(value, buf):
         buf.write_u32(value)
+def client_metadata(app: OnDevice,name: str) -> str:
+    """
+    What must be served at the client id, as `application/json`, with the name that people see when they are asked.
+"""
+
+    _UniffiFfiConverterTypeOnDevice.check_lower(app)
+
+    _UniffiFfiConverterString.check_lower(name)
+    _uniffi_lowered_args = (
+        _UniffiFfiConverterTypeOnDevice.lower(app),
+        _UniffiFfiConverterString.lower(name),
+    )
+    _uniffi_lift_return = _UniffiFfiConverterString.lift
+    _uniffi_error_converter = _UniffiFfiConverterTypeClientError
+    _uniffi_ffi_result = _uniffi_rust_call_with_error(
+        _uniffi_error_converter,
+        _UniffiLib.uniffi_bowerbird_client_ffi_fn_func_client_metadata,
+        *_uniffi_lowered_args,
+    )
+    return _uniffi_lift_return(_uniffi_ffi_result)
 def wait_for_calls(at_most_millis: int) -> bool:
     """
     Waits until every call that was begun is finished, also those that nobody awaits any more; `false` when that takes longer.
@@ -3816,6 +4145,7 @@ def wait_for_calls(at_most_millis: int) -> bool:
 
 __all__ = [
     "InternalError",
+    "AccountKind",
     "ClientError",
     "DeviceStoreError",
     "DeviceTransportError",
@@ -3826,10 +4156,12 @@ __all__ = [
     "Header",
     "DeviceRequest",
     "DeviceResponse",
+    "OnDevice",
     "Parameter",
     "Renewal",
     "Settings",
     "SignIn",
+    "client_metadata",
     "wait_for_calls",
     "AccountClient",
     "AccountClientProtocol",

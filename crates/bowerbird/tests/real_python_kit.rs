@@ -85,6 +85,49 @@ async fn real_three_accounts_by_the_python_binding() {
     assert!(!said.contains("panicked") && !said.contains("Fe26.2") && !said.contains("bbr_"), "{said}");
 }
 
+/// Without a server: the app is an OAuth client of its own, and the grants are its device's.
+#[tokio::test]
+async fn real_sign_in_on_the_device_by_the_python_binding() {
+    if !RealNetwork::available() {
+        return;
+    }
+    let network = RealNetwork::start(NetworkOptions::default()).await;
+    let folder = tempfile::tempdir().unwrap();
+    install_in(folder.path());
+    let mut python = Command::new("python3")
+        .arg(sources().join("tests/on_device.py"))
+        .args([network.plc(), network.pds(), folder.path().to_str().unwrap()])
+        .env("PYTHONPATH", folder.path())
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(python.stdout.take().unwrap()).lines();
+    let mut answers = python.stdin.take().unwrap();
+    let mut passed = false;
+    while let Some(line) = lines.next_line().await.unwrap() {
+        let asked: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("Python printed: {line}"));
+        let Some(page) = asked["open"].as_str() else {
+            passed = asked["passed"] == true;
+            continue;
+        };
+        let account = network.account(asked["handle"].as_str().unwrap());
+        let callback = network.browser().approve(page, account).await;
+        answers.write_all(format!("{callback}\n").as_bytes()).await.unwrap();
+    }
+    drop(answers);
+    let ended = python.wait_with_output().await.unwrap();
+    assert!(ended.status.success() && passed, "{}", String::from_utf8_lossy(&ended.stderr));
+    for handle in ["alice.test", "bob.test"] {
+        network.await_grants(&network.account(handle).did, 0).await;
+    }
+    let kept = std::fs::read(folder.path().join("kit.bin")).unwrap();
+    assert!(!kept.windows(8).any(|window| window == b"eyJ0eXAi"), "no token is readable on the disk");
+}
+
 /// What the system's browser does: the person signs in and consents, and the server sends the browser to the app.
 async fn browse(server: &BowerbirdProcess, network: &RealNetwork, page: &str, handle: &str) -> String {
     let callback = network.browser().approve(page, network.account(handle)).await;

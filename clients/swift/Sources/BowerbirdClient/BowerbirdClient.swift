@@ -882,9 +882,19 @@ public protocol AccountManagerProtocol: AnyObject, Sendable {
     func beginSignIn(handle: String) async throws  -> SignIn
 
     /**
+     * Begins a sign-in at the account's own server, with a handle, a DID or the address of a server.
+     */
+    func beginSignInOnDevice(who: String) async throws  -> SignIn
+
+    /**
      * Begins a sign-in at the server's own page, where the person types the handle.
      */
     func beginSignInPage() async throws  -> SignIn
+
+    /**
+     * Begins with a new account at this server.
+     */
+    func beginSignUpOnDevice(server: String) async throws  -> SignIn
 
     /**
      * The person closed the browser.
@@ -895,6 +905,11 @@ public protocol AccountManagerProtocol: AnyObject, Sendable {
      * Completes the sign-in with the address that came back.
      */
     func completeSignIn(callback: String) async throws  -> Account
+
+    /**
+     * Completes the sign-in at the account's own server with the address that came back.
+     */
+    func completeSignInOnDevice(callback: String) async throws  -> Account
 
     /**
      * Whether there is such an account here.
@@ -1078,6 +1093,25 @@ open func beginSignIn(handle: String)async throws  -> SignIn  {
 }
 
     /**
+     * Begins a sign-in at the account's own server, with a handle, a DID or the address of a server.
+     */
+open func beginSignInOnDevice(who: String)async throws  -> SignIn  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_bowerbird_client_ffi_fn_method_accountmanager_begin_sign_in_on_device(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(who)
+                )
+            },
+            pollFunc: ffi_bowerbird_client_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_bowerbird_client_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_bowerbird_client_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterTypeSignIn_lift,
+            errorHandler: FfiConverterTypeClientError_lift
+        )
+}
+
+    /**
      * Begins a sign-in at the server's own page, where the person types the handle.
      */
 open func beginSignInPage()async throws  -> SignIn  {
@@ -1086,6 +1120,25 @@ open func beginSignInPage()async throws  -> SignIn  {
             rustFutureFunc: {
                 uniffi_bowerbird_client_ffi_fn_method_accountmanager_begin_sign_in_page(
                         self.uniffiCloneHandle()
+                )
+            },
+            pollFunc: ffi_bowerbird_client_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_bowerbird_client_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_bowerbird_client_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterTypeSignIn_lift,
+            errorHandler: FfiConverterTypeClientError_lift
+        )
+}
+
+    /**
+     * Begins with a new account at this server.
+     */
+open func beginSignUpOnDevice(server: String)async throws  -> SignIn  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_bowerbird_client_ffi_fn_method_accountmanager_begin_sign_up_on_device(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(server)
                 )
             },
             pollFunc: ffi_bowerbird_client_ffi_rust_future_poll_rust_buffer,
@@ -1123,6 +1176,25 @@ open func completeSignIn(callback: String)async throws  -> Account  {
         try  await uniffiRustCallAsync(
             rustFutureFunc: {
                 uniffi_bowerbird_client_ffi_fn_method_accountmanager_complete_sign_in(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(callback)
+                )
+            },
+            pollFunc: ffi_bowerbird_client_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_bowerbird_client_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_bowerbird_client_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterTypeAccount_lift,
+            errorHandler: FfiConverterTypeClientError_lift
+        )
+}
+
+    /**
+     * Completes the sign-in at the account's own server with the address that came back.
+     */
+open func completeSignInOnDevice(callback: String)async throws  -> Account  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_bowerbird_client_ffi_fn_method_accountmanager_complete_sign_in_on_device(
                         self.uniffiCloneHandle(),FfiConverterString.lower(callback)
                 )
             },
@@ -2000,9 +2072,17 @@ public struct Account: Equatable, Hashable {
      */
     public var pds: String?
     /**
+     * Who keeps its tokens.
+     */
+    public var kind: AccountKind
+    /**
      * When it came to this device, in milliseconds since 1970.
      */
     public var addedAt: Int64
+    /**
+     * When its sign-in ends at the latest, for one that the device keeps, in milliseconds since 1970.
+     */
+    public var sessionEndsAt: Int64?
     /**
      * Why the person must sign in again, if so.
      */
@@ -2024,8 +2104,14 @@ public struct Account: Equatable, Hashable {
          * The address of its server.
          */pds: String?,
         /**
+         * Who keeps its tokens.
+         */kind: AccountKind,
+        /**
          * When it came to this device, in milliseconds since 1970.
          */addedAt: Int64,
+        /**
+         * When its sign-in ends at the latest, for one that the device keeps, in milliseconds since 1970.
+         */sessionEndsAt: Int64?,
         /**
          * Why the person must sign in again, if so.
          */needsSignIn: String?) {
@@ -2033,7 +2119,9 @@ public struct Account: Equatable, Hashable {
         self.did = did
         self.handle = handle
         self.pds = pds
+        self.kind = kind
         self.addedAt = addedAt
+        self.sessionEndsAt = sessionEndsAt
         self.needsSignIn = needsSignIn
     }
 
@@ -2057,7 +2145,9 @@ public struct FfiConverterTypeAccount: FfiConverterRustBuffer {
                 did: FfiConverterString.read(from: &buf),
                 handle: FfiConverterString.read(from: &buf),
                 pds: FfiConverterOptionString.read(from: &buf),
+                kind: FfiConverterTypeAccountKind.read(from: &buf),
                 addedAt: FfiConverterInt64.read(from: &buf),
+                sessionEndsAt: FfiConverterOptionInt64.read(from: &buf),
                 needsSignIn: FfiConverterOptionString.read(from: &buf)
         )
     }
@@ -2067,7 +2157,9 @@ public struct FfiConverterTypeAccount: FfiConverterRustBuffer {
         FfiConverterString.write(value.did, into: &buf)
         FfiConverterString.write(value.handle, into: &buf)
         FfiConverterOptionString.write(value.pds, into: &buf)
+        FfiConverterTypeAccountKind.write(value.kind, into: &buf)
         FfiConverterInt64.write(value.addedAt, into: &buf)
+        FfiConverterOptionInt64.write(value.sessionEndsAt, into: &buf)
         FfiConverterOptionString.write(value.needsSignIn, into: &buf)
     }
 }
@@ -2494,6 +2586,127 @@ public func FfiConverterTypeHeader_lower(_ value: Header) -> RustBuffer {
 
 
 /**
+ * The app as a public OAuth client of its own.
+ */
+public struct OnDevice: Equatable, Hashable {
+    /**
+     * The https address of the app's client metadata; None for development, where the redirect is on this device.
+     */
+    public var clientId: String?
+    /**
+     * Where sign-ins come back to: the host of the client id backwards, such as `com.example.app:/callback`, or an https link at
+     * that host; in development such as `http://127.0.0.1:5000/callback`.
+     */
+    public var redirect: String
+    /**
+     * What is asked for, such as `atproto transition:generic`.
+     */
+    public var scope: String
+    /**
+     * A server that is asked for handles first. It learns which handles are typed.
+     */
+    public var handleResolver: String?
+    /**
+     * A DNS resolver by https (RFC 8484). Without one, only handles whose host answers by https are found.
+     */
+    public var dnsOverHttps: String?
+    /**
+     * Another directory of did:plc than the public one.
+     */
+    public var plcDirectory: String?
+    /**
+     * Servers on this device that may be spoken to by plain http, each as `localhost:PORT`: for development.
+     */
+    public var localServers: [String]
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * The https address of the app's client metadata; None for development, where the redirect is on this device.
+         */clientId: String? = nil,
+        /**
+         * Where sign-ins come back to: the host of the client id backwards, such as `com.example.app:/callback`, or an https link at
+         * that host; in development such as `http://127.0.0.1:5000/callback`.
+         */redirect: String,
+        /**
+         * What is asked for, such as `atproto transition:generic`.
+         */scope: String,
+        /**
+         * A server that is asked for handles first. It learns which handles are typed.
+         */handleResolver: String? = nil,
+        /**
+         * A DNS resolver by https (RFC 8484). Without one, only handles whose host answers by https are found.
+         */dnsOverHttps: String? = nil,
+        /**
+         * Another directory of did:plc than the public one.
+         */plcDirectory: String? = nil,
+        /**
+         * Servers on this device that may be spoken to by plain http, each as `localhost:PORT`: for development.
+         */localServers: [String] = []) {
+        self.clientId = clientId
+        self.redirect = redirect
+        self.scope = scope
+        self.handleResolver = handleResolver
+        self.dnsOverHttps = dnsOverHttps
+        self.plcDirectory = plcDirectory
+        self.localServers = localServers
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension OnDevice: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeOnDevice: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> OnDevice {
+        return
+            try OnDevice(
+                clientId: FfiConverterOptionString.read(from: &buf),
+                redirect: FfiConverterString.read(from: &buf),
+                scope: FfiConverterString.read(from: &buf),
+                handleResolver: FfiConverterOptionString.read(from: &buf),
+                dnsOverHttps: FfiConverterOptionString.read(from: &buf),
+                plcDirectory: FfiConverterOptionString.read(from: &buf),
+                localServers: FfiConverterSequenceString.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: OnDevice, into buf: inout [UInt8]) {
+        FfiConverterOptionString.write(value.clientId, into: &buf)
+        FfiConverterString.write(value.redirect, into: &buf)
+        FfiConverterString.write(value.scope, into: &buf)
+        FfiConverterOptionString.write(value.handleResolver, into: &buf)
+        FfiConverterOptionString.write(value.dnsOverHttps, into: &buf)
+        FfiConverterOptionString.write(value.plcDirectory, into: &buf)
+        FfiConverterSequenceString.write(value.localServers, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeOnDevice_lift(_ buf: RustBuffer) throws -> OnDevice {
+    return try FfiConverterTypeOnDevice.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeOnDevice_lower(_ value: OnDevice) -> RustBuffer {
+    return FfiConverterTypeOnDevice.lower(value)
+}
+
+
+/**
  * A parameter of a query. A name may occur several times.
  */
 public struct Parameter: Equatable, Hashable {
@@ -2646,41 +2859,49 @@ public func FfiConverterTypeRenewal_lower(_ value: Renewal) -> RustBuffer {
  */
 public struct Settings: Equatable, Hashable {
     /**
-     * The server's address, https; plain http is for one on this very device.
+     * The server's address, https; plain http is for one on this very device. None for an app without a server.
      */
-    public var server: String
+    public var server: String?
     /**
      * The app's address that sign-ins come back to, as the server has it in `BOWERBIRD_MOBILE_SCHEME`.
      */
-    public var redirect: String
+    public var redirect: String?
     /**
      * The app's name for its secrets, such as `com.example.app`.
      */
     public var namespace: String
     /**
-     * Only certificates of these authorities (DER) are believed; those of the public ones when it is empty.
+     * Only certificates of these authorities (DER) are believed of the server; those of the public ones when it is empty.
      */
     public var pinnedAuthorities: [Data]
+    /**
+     * For sign-ins at people's own servers, with tokens that this device keeps.
+     */
+    public var onDevice: OnDevice?
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
     public init(
         /**
-         * The server's address, https; plain http is for one on this very device.
-         */server: String,
+         * The server's address, https; plain http is for one on this very device. None for an app without a server.
+         */server: String? = nil,
         /**
          * The app's address that sign-ins come back to, as the server has it in `BOWERBIRD_MOBILE_SCHEME`.
-         */redirect: String,
+         */redirect: String? = nil,
         /**
          * The app's name for its secrets, such as `com.example.app`.
          */namespace: String,
         /**
-         * Only certificates of these authorities (DER) are believed; those of the public ones when it is empty.
-         */pinnedAuthorities: [Data] = []) {
+         * Only certificates of these authorities (DER) are believed of the server; those of the public ones when it is empty.
+         */pinnedAuthorities: [Data] = [],
+        /**
+         * For sign-ins at people's own servers, with tokens that this device keeps.
+         */onDevice: OnDevice? = nil) {
         self.server = server
         self.redirect = redirect
         self.namespace = namespace
         self.pinnedAuthorities = pinnedAuthorities
+        self.onDevice = onDevice
     }
 
 
@@ -2699,18 +2920,20 @@ public struct FfiConverterTypeSettings: FfiConverterRustBuffer {
     public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Settings {
         return
             try Settings(
-                server: FfiConverterString.read(from: &buf),
-                redirect: FfiConverterString.read(from: &buf),
+                server: FfiConverterOptionString.read(from: &buf),
+                redirect: FfiConverterOptionString.read(from: &buf),
                 namespace: FfiConverterString.read(from: &buf),
-                pinnedAuthorities: FfiConverterSequenceData.read(from: &buf)
+                pinnedAuthorities: FfiConverterSequenceData.read(from: &buf),
+                onDevice: FfiConverterOptionTypeOnDevice.read(from: &buf)
         )
     }
 
     public static func write(_ value: Settings, into buf: inout [UInt8]) {
-        FfiConverterString.write(value.server, into: &buf)
-        FfiConverterString.write(value.redirect, into: &buf)
+        FfiConverterOptionString.write(value.server, into: &buf)
+        FfiConverterOptionString.write(value.redirect, into: &buf)
         FfiConverterString.write(value.namespace, into: &buf)
         FfiConverterSequenceData.write(value.pinnedAuthorities, into: &buf)
+        FfiConverterOptionTypeOnDevice.write(value.onDevice, into: &buf)
     }
 }
 
@@ -2800,6 +3023,81 @@ public func FfiConverterTypeSignIn_lower(_ value: SignIn) -> RustBuffer {
 
 
 /**
+ * Who keeps an account's tokens.
+ */
+
+public enum AccountKind: Equatable, Hashable {
+
+    /**
+     * The Bowerbird server; the device has a seal.
+     */
+    case server
+    /**
+     * This device, as an OAuth client of its own.
+     */
+    case onDevice
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension AccountKind: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeAccountKind: FfiConverterRustBuffer {
+    typealias SwiftType = AccountKind
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> AccountKind {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .server
+
+        case 2: return .onDevice
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: AccountKind, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case .server:
+            writeInt(&buf, Int32(1))
+
+
+        case .onDevice:
+            writeInt(&buf, Int32(2))
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeAccountKind_lift(_ buf: RustBuffer) throws -> AccountKind {
+    return try FfiConverterTypeAccountKind.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeAccountKind_lower(_ value: AccountKind) -> RustBuffer {
+    return FfiConverterTypeAccountKind.lower(value)
+}
+
+
+
+/**
  * Why a call gave no result. The text is for the person; nothing here is a secret.
  */
 public
@@ -2885,6 +3183,17 @@ enum ClientError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError {
      */
     case TooManyAccounts
     /**
+     * A sign-in at the account's own server that failed a check, or a server that cannot be used for one.
+     */
+    case OnDevice(
+        /**
+         * A stable code, such as `handle_not_found`, `server_not_usable`, `iss_mismatch`, `account_mismatch`.
+         */code: String,
+        /**
+         * What happened, for the person.
+         */explanation: String
+    )
+    /**
      * The app's own mistake: an address, an id or a method name that is none.
      */
     case Mistake(
@@ -2956,10 +3265,14 @@ public struct FfiConverterTypeClientError: FfiConverterRustBuffer {
             )
         case 7: return .UnknownAccount
         case 8: return .TooManyAccounts
-        case 9: return .Mistake(
+        case 9: return .OnDevice(
+            code: try FfiConverterString.read(from: &buf),
+            explanation: try FfiConverterString.read(from: &buf)
+            )
+        case 10: return .Mistake(
             detail: try FfiConverterString.read(from: &buf)
             )
-        case 10: return .Device(
+        case 11: return .Device(
             detail: try FfiConverterString.read(from: &buf)
             )
 
@@ -3019,13 +3332,19 @@ public struct FfiConverterTypeClientError: FfiConverterRustBuffer {
             writeInt(&buf, Int32(8))
 
 
-        case let .Mistake(detail):
+        case let .OnDevice(code,explanation):
             writeInt(&buf, Int32(9))
+            FfiConverterString.write(code, into: &buf)
+            FfiConverterString.write(explanation, into: &buf)
+
+
+        case let .Mistake(detail):
+            writeInt(&buf, Int32(10))
             FfiConverterString.write(detail, into: &buf)
 
 
         case let .Device(detail):
-            writeInt(&buf, Int32(10))
+            writeInt(&buf, Int32(11))
             FfiConverterString.write(detail, into: &buf)
 
         }
@@ -3390,6 +3709,30 @@ fileprivate struct FfiConverterOptionTypeAccount: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterOptionTypeOnDevice: FfiConverterRustBuffer {
+    typealias SwiftType = OnDevice?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeOnDevice.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeOnDevice.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterSequenceString: FfiConverterRustBuffer {
     typealias SwiftType = [String]
 
@@ -3621,6 +3964,18 @@ public func waitForCalls(atMostMillis: UInt32) -> Bool  {
     )
 })
 }
+/**
+ * What must be served at the client id, as `application/json`, with the name that people see when they are asked.
+ */
+public func clientMetadata(app: OnDevice, name: String)throws  -> String  {
+    return try  FfiConverterString.lift(try rustCallWithError(FfiConverterTypeClientError_lift) {
+        uniffiCallStatus in
+    uniffi_bowerbird_client_ffi_fn_func_client_metadata(
+        FfiConverterTypeOnDevice_lower(app),
+        FfiConverterString.lower(name),uniffiCallStatus
+    )
+})
+}
 
 private enum InitializationResult {
     case ok
@@ -3638,6 +3993,9 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.contractVersionMismatch
     }
     if (uniffi_bowerbird_client_ffi_checksum_func_wait_for_calls() != 26688) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_bowerbird_client_ffi_checksum_func_client_metadata() != 57760) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_bowerbird_client_ffi_checksum_method_accountclient_account() != 46770) {
@@ -3670,13 +4028,22 @@ private let initializationResult: InitializationResult = {
     if (uniffi_bowerbird_client_ffi_checksum_method_accountmanager_begin_sign_in() != 37386) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_bowerbird_client_ffi_checksum_method_accountmanager_begin_sign_in_on_device() != 21568) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_bowerbird_client_ffi_checksum_method_accountmanager_begin_sign_in_page() != 52456) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_bowerbird_client_ffi_checksum_method_accountmanager_begin_sign_up_on_device() != 15261) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_bowerbird_client_ffi_checksum_method_accountmanager_cancel_sign_in() != 16243) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_bowerbird_client_ffi_checksum_method_accountmanager_complete_sign_in() != 32290) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_bowerbird_client_ffi_checksum_method_accountmanager_complete_sign_in_on_device() != 63047) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_bowerbird_client_ffi_checksum_method_accountmanager_contains() != 43568) {

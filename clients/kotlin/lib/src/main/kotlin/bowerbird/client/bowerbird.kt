@@ -740,6 +740,8 @@ internal object IntegrityCheckingUniffiLib {
     internal fun ensureInitialized() = Unit
     external fun uniffi_bowerbird_client_ffi_checksum_func_wait_for_calls(
     ): Int
+    external fun uniffi_bowerbird_client_ffi_checksum_func_client_metadata(
+    ): Int
     external fun uniffi_bowerbird_client_ffi_checksum_method_accountclient_account(
     ): Int
     external fun uniffi_bowerbird_client_ffi_checksum_method_accountclient_check(
@@ -760,11 +762,17 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_bowerbird_client_ffi_checksum_method_accountmanager_begin_sign_in(
     ): Int
+    external fun uniffi_bowerbird_client_ffi_checksum_method_accountmanager_begin_sign_in_on_device(
+    ): Int
     external fun uniffi_bowerbird_client_ffi_checksum_method_accountmanager_begin_sign_in_page(
+    ): Int
+    external fun uniffi_bowerbird_client_ffi_checksum_method_accountmanager_begin_sign_up_on_device(
     ): Int
     external fun uniffi_bowerbird_client_ffi_checksum_method_accountmanager_cancel_sign_in(
     ): Int
     external fun uniffi_bowerbird_client_ffi_checksum_method_accountmanager_complete_sign_in(
+    ): Int
+    external fun uniffi_bowerbird_client_ffi_checksum_method_accountmanager_complete_sign_in_on_device(
     ): Int
     external fun uniffi_bowerbird_client_ffi_checksum_method_accountmanager_contains(
     ): Int
@@ -856,11 +864,17 @@ internal object UniffiLib {
     ): RustBuffer.ByValue
     external fun uniffi_bowerbird_client_ffi_fn_method_accountmanager_begin_sign_in(`ptr`: Long,`handle`: RustBuffer.ByValue,
     ): Long
+    external fun uniffi_bowerbird_client_ffi_fn_method_accountmanager_begin_sign_in_on_device(`ptr`: Long,`who`: RustBuffer.ByValue,
+    ): Long
     external fun uniffi_bowerbird_client_ffi_fn_method_accountmanager_begin_sign_in_page(`ptr`: Long,
+    ): Long
+    external fun uniffi_bowerbird_client_ffi_fn_method_accountmanager_begin_sign_up_on_device(`ptr`: Long,`server`: RustBuffer.ByValue,
     ): Long
     external fun uniffi_bowerbird_client_ffi_fn_method_accountmanager_cancel_sign_in(`ptr`: Long,
     ): Long
     external fun uniffi_bowerbird_client_ffi_fn_method_accountmanager_complete_sign_in(`ptr`: Long,`callback`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_bowerbird_client_ffi_fn_method_accountmanager_complete_sign_in_on_device(`ptr`: Long,`callback`: RustBuffer.ByValue,
     ): Long
     external fun uniffi_bowerbird_client_ffi_fn_method_accountmanager_contains(`ptr`: Long,`account`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): Byte
@@ -912,6 +926,8 @@ internal object UniffiLib {
     ): RustBuffer.ByValue
     external fun uniffi_bowerbird_client_ffi_fn_func_wait_for_calls(`atMostMillis`: Int,uniffi_out_err: UniffiRustCallStatus,
     ): Byte
+    external fun uniffi_bowerbird_client_ffi_fn_func_client_metadata(`app`: RustBuffer.ByValue,`name`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
     external fun ffi_bowerbird_client_ffi_rustbuffer_alloc(`size`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
     external fun ffi_bowerbird_client_ffi_rustbuffer_from_bytes(`bytes`: ForeignBytes.ByValue,uniffi_out_err: UniffiRustCallStatus,
@@ -1034,6 +1050,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_bowerbird_client_ffi_checksum_func_wait_for_calls() and 0xFFFF) != 26688) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_bowerbird_client_ffi_checksum_func_client_metadata() and 0xFFFF) != 57760) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_bowerbird_client_ffi_checksum_method_accountclient_account() and 0xFFFF) != 46770) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
@@ -1064,13 +1083,22 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_bowerbird_client_ffi_checksum_method_accountmanager_begin_sign_in() and 0xFFFF) != 37386) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_bowerbird_client_ffi_checksum_method_accountmanager_begin_sign_in_on_device() and 0xFFFF) != 21568) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_bowerbird_client_ffi_checksum_method_accountmanager_begin_sign_in_page() and 0xFFFF) != 52456) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_bowerbird_client_ffi_checksum_method_accountmanager_begin_sign_up_on_device() and 0xFFFF) != 15261) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_bowerbird_client_ffi_checksum_method_accountmanager_cancel_sign_in() and 0xFFFF) != 16243) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_bowerbird_client_ffi_checksum_method_accountmanager_complete_sign_in() and 0xFFFF) != 32290) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_bowerbird_client_ffi_checksum_method_accountmanager_complete_sign_in_on_device() and 0xFFFF) != 63047) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_bowerbird_client_ffi_checksum_method_accountmanager_contains() and 0xFFFF) != 43568) {
@@ -2069,9 +2097,19 @@ public interface AccountManagerInterface {
     suspend fun `beginSignIn`(`handle`: kotlin.String): SignIn
 
     /**
+     * Begins a sign-in at the account's own server, with a handle, a DID or the address of a server.
+     */
+    suspend fun `beginSignInOnDevice`(`who`: kotlin.String): SignIn
+
+    /**
      * Begins a sign-in at the server's own page, where the person types the handle.
      */
     suspend fun `beginSignInPage`(): SignIn
+
+    /**
+     * Begins with a new account at this server.
+     */
+    suspend fun `beginSignUpOnDevice`(`server`: kotlin.String): SignIn
 
     /**
      * The person closed the browser.
@@ -2082,6 +2120,11 @@ public interface AccountManagerInterface {
      * Completes the sign-in with the address that came back.
      */
     suspend fun `completeSignIn`(`callback`: kotlin.String): Account
+
+    /**
+     * Completes the sign-in at the account's own server with the address that came back.
+     */
+    suspend fun `completeSignInOnDevice`(`callback`: kotlin.String): Account
 
     /**
      * Whether there is such an account here.
@@ -2309,6 +2352,31 @@ open class AccountManager: Disposable, AutoCloseable, AccountManagerInterface
 
 
     /**
+     * Begins a sign-in at the account's own server, with a handle, a DID or the address of a server.
+     */
+    @Throws(ClientException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `beginSignInOnDevice`(`who`: kotlin.String) : SignIn {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_bowerbird_client_ffi_fn_method_accountmanager_begin_sign_in_on_device(
+                uniffiHandle,
+
+        FfiConverterString.lower(`who`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_bowerbird_client_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_bowerbird_client_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_bowerbird_client_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterTypeSignIn.lift(it) },
+        // Error FFI converter
+        ClientException.ErrorHandler,
+    )
+    }
+
+
+    /**
      * Begins a sign-in at the server's own page, where the person types the handle.
      */
     @Throws(ClientException::class)
@@ -2319,6 +2387,31 @@ open class AccountManager: Disposable, AutoCloseable, AccountManagerInterface
             UniffiLib.uniffi_bowerbird_client_ffi_fn_method_accountmanager_begin_sign_in_page(
                 uniffiHandle,
 
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_bowerbird_client_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_bowerbird_client_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_bowerbird_client_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterTypeSignIn.lift(it) },
+        // Error FFI converter
+        ClientException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Begins with a new account at this server.
+     */
+    @Throws(ClientException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `beginSignUpOnDevice`(`server`: kotlin.String) : SignIn {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_bowerbird_client_ffi_fn_method_accountmanager_begin_sign_up_on_device(
+                uniffiHandle,
+
+        FfiConverterString.lower(`server`),
             )
         },
         { future, callback, continuation -> UniffiLib.ffi_bowerbird_client_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
@@ -2366,6 +2459,31 @@ open class AccountManager: Disposable, AutoCloseable, AccountManagerInterface
         return uniffiRustCallAsync(
         callWithHandle { uniffiHandle ->
             UniffiLib.uniffi_bowerbird_client_ffi_fn_method_accountmanager_complete_sign_in(
+                uniffiHandle,
+
+        FfiConverterString.lower(`callback`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_bowerbird_client_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_bowerbird_client_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_bowerbird_client_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterTypeAccount.lift(it) },
+        // Error FFI converter
+        ClientException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Completes the sign-in at the account's own server with the address that came back.
+     */
+    @Throws(ClientException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `completeSignInOnDevice`(`callback`: kotlin.String) : Account {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_bowerbird_client_ffi_fn_method_accountmanager_complete_sign_in_on_device(
                 uniffiHandle,
 
         FfiConverterString.lower(`callback`),
@@ -3690,9 +3808,19 @@ data class Account (
     var `pds`: kotlin.String?
     ,
     /**
+     * Who keeps its tokens.
+     */
+    var `kind`: AccountKind
+    ,
+    /**
      * When it came to this device, in milliseconds since 1970.
      */
     var `addedAt`: kotlin.Long
+    ,
+    /**
+     * When its sign-in ends at the latest, for one that the device keeps, in milliseconds since 1970.
+     */
+    var `sessionEndsAt`: kotlin.Long?
     ,
     /**
      * Why the person must sign in again, if so.
@@ -3718,7 +3846,9 @@ public object FfiConverterTypeAccount: FfiConverterRustBuffer<Account> {
             FfiConverterString.read(buf),
             FfiConverterString.read(buf),
             FfiConverterOptionalString.read(buf),
+            FfiConverterTypeAccountKind.read(buf),
             FfiConverterLong.read(buf),
+            FfiConverterOptionalLong.read(buf),
             FfiConverterOptionalString.read(buf),
         )
     }
@@ -3728,7 +3858,9 @@ public object FfiConverterTypeAccount: FfiConverterRustBuffer<Account> {
             FfiConverterString.allocationSize(value.`did`) +
             FfiConverterString.allocationSize(value.`handle`) +
             FfiConverterOptionalString.allocationSize(value.`pds`) +
+            FfiConverterTypeAccountKind.allocationSize(value.`kind`) +
             FfiConverterLong.allocationSize(value.`addedAt`) +
+            FfiConverterOptionalLong.allocationSize(value.`sessionEndsAt`) +
             FfiConverterOptionalString.allocationSize(value.`needsSignIn`)
     )
 
@@ -3737,7 +3869,9 @@ public object FfiConverterTypeAccount: FfiConverterRustBuffer<Account> {
             FfiConverterString.write(value.`did`, buf)
             FfiConverterString.write(value.`handle`, buf)
             FfiConverterOptionalString.write(value.`pds`, buf)
+            FfiConverterTypeAccountKind.write(value.`kind`, buf)
             FfiConverterLong.write(value.`addedAt`, buf)
+            FfiConverterOptionalLong.write(value.`sessionEndsAt`, buf)
             FfiConverterOptionalString.write(value.`needsSignIn`, buf)
     }
 }
@@ -4028,6 +4162,94 @@ public object FfiConverterTypeHeader: FfiConverterRustBuffer<Header> {
 
 
 /**
+ * The app as a public OAuth client of its own.
+ */
+data class OnDevice (
+    /**
+     * The https address of the app's client metadata; None for development, where the redirect is on this device.
+     */
+    var `clientId`: kotlin.String? = null
+    ,
+    /**
+     * Where sign-ins come back to: the host of the client id backwards, such as `com.example.app:/callback`, or an https link at
+     * that host; in development such as `http://127.0.0.1:5000/callback`.
+     */
+    var `redirect`: kotlin.String
+    ,
+    /**
+     * What is asked for, such as `atproto transition:generic`.
+     */
+    var `scope`: kotlin.String
+    ,
+    /**
+     * A server that is asked for handles first. It learns which handles are typed.
+     */
+    var `handleResolver`: kotlin.String? = null
+    ,
+    /**
+     * A DNS resolver by https (RFC 8484). Without one, only handles whose host answers by https are found.
+     */
+    var `dnsOverHttps`: kotlin.String? = null
+    ,
+    /**
+     * Another directory of did:plc than the public one.
+     */
+    var `plcDirectory`: kotlin.String? = null
+    ,
+    /**
+     * Servers on this device that may be spoken to by plain http, each as `localhost:PORT`: for development.
+     */
+    var `localServers`: List<kotlin.String> = listOf()
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeOnDevice: FfiConverterRustBuffer<OnDevice> {
+    override fun read(buf: ByteBuffer): OnDevice {
+        return OnDevice(
+            FfiConverterOptionalString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterSequenceString.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: OnDevice) = (
+            FfiConverterOptionalString.allocationSize(value.`clientId`) +
+            FfiConverterString.allocationSize(value.`redirect`) +
+            FfiConverterString.allocationSize(value.`scope`) +
+            FfiConverterOptionalString.allocationSize(value.`handleResolver`) +
+            FfiConverterOptionalString.allocationSize(value.`dnsOverHttps`) +
+            FfiConverterOptionalString.allocationSize(value.`plcDirectory`) +
+            FfiConverterSequenceString.allocationSize(value.`localServers`)
+    )
+
+    override fun write(value: OnDevice, buf: ByteBuffer) {
+            FfiConverterOptionalString.write(value.`clientId`, buf)
+            FfiConverterString.write(value.`redirect`, buf)
+            FfiConverterString.write(value.`scope`, buf)
+            FfiConverterOptionalString.write(value.`handleResolver`, buf)
+            FfiConverterOptionalString.write(value.`dnsOverHttps`, buf)
+            FfiConverterOptionalString.write(value.`plcDirectory`, buf)
+            FfiConverterSequenceString.write(value.`localServers`, buf)
+    }
+}
+
+
+
+/**
  * A parameter of a query. A name may occur several times.
  */
 data class Parameter (
@@ -4134,14 +4356,14 @@ public object FfiConverterTypeRenewal: FfiConverterRustBuffer<Renewal> {
  */
 data class Settings (
     /**
-     * The server's address, https; plain http is for one on this very device.
+     * The server's address, https; plain http is for one on this very device. None for an app without a server.
      */
-    var `server`: kotlin.String
+    var `server`: kotlin.String? = null
     ,
     /**
      * The app's address that sign-ins come back to, as the server has it in `BOWERBIRD_MOBILE_SCHEME`.
      */
-    var `redirect`: kotlin.String
+    var `redirect`: kotlin.String? = null
     ,
     /**
      * The app's name for its secrets, such as `com.example.app`.
@@ -4149,9 +4371,14 @@ data class Settings (
     var `namespace`: kotlin.String
     ,
     /**
-     * Only certificates of these authorities (DER) are believed; those of the public ones when it is empty.
+     * Only certificates of these authorities (DER) are believed of the server; those of the public ones when it is empty.
      */
     var `pinnedAuthorities`: List<kotlin.ByteArray> = listOf()
+    ,
+    /**
+     * For sign-ins at people's own servers, with tokens that this device keeps.
+     */
+    var `onDevice`: OnDevice? = null
 
 ){
 
@@ -4168,25 +4395,28 @@ data class Settings (
 public object FfiConverterTypeSettings: FfiConverterRustBuffer<Settings> {
     override fun read(buf: ByteBuffer): Settings {
         return Settings(
-            FfiConverterString.read(buf),
-            FfiConverterString.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalString.read(buf),
             FfiConverterString.read(buf),
             FfiConverterSequenceByteArray.read(buf),
+            FfiConverterOptionalTypeOnDevice.read(buf),
         )
     }
 
     override fun allocationSize(value: Settings) = (
-            FfiConverterString.allocationSize(value.`server`) +
-            FfiConverterString.allocationSize(value.`redirect`) +
+            FfiConverterOptionalString.allocationSize(value.`server`) +
+            FfiConverterOptionalString.allocationSize(value.`redirect`) +
             FfiConverterString.allocationSize(value.`namespace`) +
-            FfiConverterSequenceByteArray.allocationSize(value.`pinnedAuthorities`)
+            FfiConverterSequenceByteArray.allocationSize(value.`pinnedAuthorities`) +
+            FfiConverterOptionalTypeOnDevice.allocationSize(value.`onDevice`)
     )
 
     override fun write(value: Settings, buf: ByteBuffer) {
-            FfiConverterString.write(value.`server`, buf)
-            FfiConverterString.write(value.`redirect`, buf)
+            FfiConverterOptionalString.write(value.`server`, buf)
+            FfiConverterOptionalString.write(value.`redirect`, buf)
             FfiConverterString.write(value.`namespace`, buf)
             FfiConverterSequenceByteArray.write(value.`pinnedAuthorities`, buf)
+            FfiConverterOptionalTypeOnDevice.write(value.`onDevice`, buf)
     }
 }
 
@@ -4236,6 +4466,49 @@ public object FfiConverterTypeSignIn: FfiConverterRustBuffer<SignIn> {
             FfiConverterOptionalString.write(value.`handle`, buf)
     }
 }
+
+
+
+/**
+ * Who keeps an account's tokens.
+ */
+
+enum class AccountKind {
+
+    /**
+     * The Bowerbird server; the device has a seal.
+     */
+    SERVER,
+    /**
+     * This device, as an OAuth client of its own.
+     */
+    ON_DEVICE;
+
+
+
+
+    companion object
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeAccountKind: FfiConverterRustBuffer<AccountKind> {
+    override fun read(buf: ByteBuffer) = try {
+        AccountKind.values()[buf.getInt() - 1]
+    } catch (e: IndexOutOfBoundsException) {
+        throw RuntimeException("invalid enum value, something is very wrong!!", e)
+    }
+
+    override fun allocationSize(value: AccountKind) = 4UL
+
+    override fun write(value: AccountKind, buf: ByteBuffer) {
+        buf.putInt(value.ordinal + 1)
+    }
+}
+
+
 
 
 
@@ -4384,6 +4657,25 @@ sealed class ClientException: kotlin.Exception() {
     }
 
     /**
+     * A sign-in at the account's own server that failed a check, or a server that cannot be used for one.
+     */
+    class OnDevice(
+
+        /**
+         * A stable code, such as `handle_not_found`, `server_not_usable`, `iss_mismatch`, `account_mismatch`.
+         */
+        val `code`: kotlin.String,
+
+        /**
+         * What happened, for the person.
+         */
+        val `explanation`: kotlin.String
+        ) : ClientException() {
+        override val message
+            get() = "code=${ `code` }, explanation=${ `explanation` }"
+    }
+
+    /**
      * The app's own mistake: an address, an id or a method name that is none.
      */
     class Mistake(
@@ -4457,10 +4749,14 @@ public object FfiConverterTypeClientError : FfiConverterRustBuffer<ClientExcepti
                 )
             7 -> ClientException.UnknownAccount()
             8 -> ClientException.TooManyAccounts()
-            9 -> ClientException.Mistake(
+            9 -> ClientException.OnDevice(
+                FfiConverterString.read(buf),
                 FfiConverterString.read(buf),
                 )
-            10 -> ClientException.Device(
+            10 -> ClientException.Mistake(
+                FfiConverterString.read(buf),
+                )
+            11 -> ClientException.Device(
                 FfiConverterString.read(buf),
                 )
             else -> throw RuntimeException("invalid error enum value, something is very wrong!!")
@@ -4513,6 +4809,12 @@ public object FfiConverterTypeClientError : FfiConverterRustBuffer<ClientExcepti
             is ClientException.TooManyAccounts -> (
                 // Add the size for the Int that specifies the variant plus the size needed for all fields
                 4UL
+            )
+            is ClientException.OnDevice -> (
+                // Add the size for the Int that specifies the variant plus the size needed for all fields
+                4UL
+                + FfiConverterString.allocationSize(value.`code`)
+                + FfiConverterString.allocationSize(value.`explanation`)
             )
             is ClientException.Mistake -> (
                 // Add the size for the Int that specifies the variant plus the size needed for all fields
@@ -4574,13 +4876,19 @@ public object FfiConverterTypeClientError : FfiConverterRustBuffer<ClientExcepti
                 buf.putInt(8)
                 Unit
             }
-            is ClientException.Mistake -> {
+            is ClientException.OnDevice -> {
                 buf.putInt(9)
+                FfiConverterString.write(value.`code`, buf)
+                FfiConverterString.write(value.`explanation`, buf)
+                Unit
+            }
+            is ClientException.Mistake -> {
+                buf.putInt(10)
                 FfiConverterString.write(value.`detail`, buf)
                 Unit
             }
             is ClientException.Device -> {
-                buf.putInt(10)
+                buf.putInt(11)
                 FfiConverterString.write(value.`detail`, buf)
                 Unit
             }
@@ -4921,6 +5229,38 @@ public object FfiConverterOptionalTypeAccount: FfiConverterRustBuffer<Account?> 
 /**
  * @suppress
  */
+public object FfiConverterOptionalTypeOnDevice: FfiConverterRustBuffer<OnDevice?> {
+    override fun read(buf: ByteBuffer): OnDevice? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeOnDevice.read(buf)
+    }
+
+    override fun allocationSize(value: OnDevice?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeOnDevice.allocationSize(value)
+        }
+    }
+
+    override fun write(value: OnDevice?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeOnDevice.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 public object FfiConverterSequenceString: FfiConverterRustBuffer<List<kotlin.String>> {
     override fun read(buf: ByteBuffer): List<kotlin.String> {
         val len = buf.getInt()
@@ -5128,6 +5468,22 @@ public object FfiConverterSequenceTypeRemoval: FfiConverterRustBuffer<List<Remov
 
 
         FfiConverterUInt.lower(`atMostMillis`),_status)
+}
+    )
+    }
+
+
+        /**
+         * What must be served at the client id, as `application/json`, with the name that people see when they are asked.
+         */
+    @Throws(ClientException::class) fun `clientMetadata`(`app`: OnDevice, `name`: kotlin.String): kotlin.String {
+            return FfiConverterString.lift(
+    uniffiRustCallWithError(ClientException) { _status ->
+    UniffiLib.uniffi_bowerbird_client_ffi_fn_func_client_metadata(
+
+
+        FfiConverterTypeOnDevice.lower(`app`),
+        FfiConverterString.lower(`name`),_status)
 }
     )
     }
