@@ -25,13 +25,35 @@ async fn stopped_between_the_note_and_the_send() {
     assert_eq!(world.shown(), 0);
     let world = world.restarted();
     // For a minute nothing is sent: the server might still be at it.
+    world.calm.pass(59);
     let early = world.call(&account).unwrap_err();
     assert_eq!((reason(&early), early.is_temporary()), ("refresh_unsettled", true));
     assert_eq!((world.shown(), world.manager.accounts()[0].needs_sign_in.clone()), (0, None));
-    world.calm.pass(61);
+    world.calm.pass(2);
     assert!(world.call(&account).unwrap().status().is_success(), "sent once more, and nothing was lost");
     assert_eq!(world.shown(), 1);
     world.network.assert_clean();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_lost_answers_are_enough() {
+    let world = World::new().await;
+    world.account("alice.test");
+    let account = world.sign_in("alice.test").await;
+    world.network.expire_all_access_tokens();
+    for _ in 0..2 {
+        world.tap.upset(endpoint::TOKEN, Line::Cut);
+        assert!(matches!(world.call(&account), Err(KitError::Offline(_))));
+        world.calm.pass(61);
+    }
+    let token_requests = |world: &World| world.tap.sent().iter().filter(|to| to.ends_with(endpoint::TOKEN)).count();
+    let sent = token_requests(&world);
+    for _ in 0..2 {
+        assert_eq!(reason(&world.call(&account).unwrap_err()), "lost_response");
+        world.calm.pass(61);
+    }
+    assert_eq!(token_requests(&world), sent, "not a third time");
+    assert!(world.kept().contains(&"grant".to_owned()), "nothing is deleted on doubt");
 }
 
 #[tokio::test(flavor = "multi_thread")]
