@@ -15,7 +15,7 @@ use http::header::LOCATION;
 use http::{HeaderMap, StatusCode, Uri};
 use url::form_urlencoded;
 
-use super::{redirect, with_cookie, with_cookies};
+use super::{redirect, with_cookie};
 use crate::arrival::Arrivals;
 use crate::cookies::{self, SessionCookieName};
 use crate::device_name::device_name;
@@ -123,8 +123,11 @@ fn to_browser(
 
 /// In a window: its page tells the one that opened it, or the browser keeps it for that one to ask.
 fn to_window(site: &Site, entropy: &dyn Entropy, now: Timestamp, origin: &str, result: &OpenerResult<'_>) -> Response {
-    let kept = WindowEnd::of(origin, result, now).cookie(site);
-    with_cookies(pages::opener_page(site, entropy, origin, result), kept)
+    let page = pages::opener_page(site, entropy, origin, result);
+    match WindowEnd::of(origin, result, now).cookie(site) {
+        Some(kept) => with_cookie(page, kept),
+        None => page,
+    }
 }
 
 /// To the app at once where the browser that began came back. Else an app began by itself, and nothing says that it is one

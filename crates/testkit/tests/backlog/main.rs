@@ -4,7 +4,6 @@
 //! 2,400 of them, on every run; ten thousand with `BOWERBIRD_LONG_TESTS=1`.
 #![expect(
     clippy::disallowed_methods,
-    clippy::print_stdout,
     clippy::unwrap_used,
     reason = "a test that compares how long things took, says so, and stops when it meets the unexpected"
 )]
