@@ -84,7 +84,9 @@ impl GrantRefresher {
         if identity.pds.as_str() != grant.audience {
             return Err(RefreshRefusal::Final(NeedsReauth::IssuerChanged));
         }
-        let issuer = self.discovery.issuer_of_pds(&identity.pds, Freshness::Now).await.map_err(not_now)?;
+        // A moment older than the account's own document at most, which takes longer to come than that when it is slow. What
+        // changed since then leads the token to nobody else: it goes to the one who gave it, or nowhere.
+        let issuer = self.discovery.issuer_of_pds(&identity.pds, Freshness::Confirmed).await.map_err(not_now)?;
         if !issuer.is(&grant.issuer) {
             return Err(RefreshRefusal::Final(NeedsReauth::IssuerChanged));
         }

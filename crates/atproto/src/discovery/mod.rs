@@ -35,7 +35,8 @@ pub(crate) enum Freshness {
     Cached,
     /// Younger than a minute will do: a server whose many accounts are refreshed one after the other is asked once.
     Recent,
-    /// As of a moment ago: before somebody is refused for what was in memory.
+    /// As of a moment ago: before somebody is refused for what was in memory, and while many accounts of one server are
+    /// refreshed one after the other.
     Confirmed,
     /// As the servers say it now: whenever a `sub` is verified.
     Now,

@@ -1,5 +1,7 @@
 //! Rows 34 and 35, and what a call does when its access token has ended.
 
+use std::time::Duration;
+
 use bowerbird_atproto::{FinishedLogin, ProxyError};
 use bowerbird_core::{CredentialState, NeedsReauth};
 use bowerbird_testkit::fault::{CanaryKind, FaultNetwork, Misbehave, Verdict, endpoint};
@@ -25,21 +27,28 @@ async fn an_access_token_that_ended_is_renewed_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_account_is_looked_up_anew_and_its_issuer_asked_for_its_metadata_once_for_all() {
+async fn each_account_is_looked_up_anew_and_its_server_and_issuer_asked_for_their_metadata_once_for_all() {
     let world = World::start().await;
-    let mut logins = Vec::new();
+    let (mut dids, mut logins) = (Vec::new(), Vec::new());
     for handle in ["alice.test", "bob.test", "carla.test"] {
-        logins.push(world.sign_in(&world.network.add_account(handle).did).await);
+        let did = world.network.add_account(handle).did;
+        logins.push(world.sign_in(&did).await);
+        dids.push(did);
     }
+    // What the sign-ins read of the server is too old by then; what its issuer says of itself is not.
+    world.clock.let_pass(Duration::from_secs(2));
     world.network.expire_all_access_tokens();
     let (pds, issuer) = (world.network.pds(), world.network.authorization_server());
     let asked =
         || (pds.server().count(endpoint::PROTECTED_RESOURCE), issuer.server().count(endpoint::AUTHORIZATION_SERVER));
-    let before = asked();
+    let lookups = || dids.iter().map(|did| world.network.plc().lookups(did)).collect::<Vec<_>>();
+    let (before, looked_up) = (asked(), lookups());
     for login in &logins {
         assert_eq!(world.get(login, GET_SESSION).await.unwrap().status(), 200);
     }
-    assert_eq!(asked(), (before.0 + 3, before.1));
+    assert!((1..=2).contains(&(asked().0 - before.0)), "{} times", asked().0 - before.0);
+    assert_eq!(asked().1, before.1);
+    assert_eq!(lookups(), looked_up.iter().map(|before| before + 1).collect::<Vec<_>>());
     world.network.assert_clean();
 }
 
@@ -87,6 +96,8 @@ async fn row_34_a_pds_that_names_another_issuer_does_not_get_the_token_there() {
     let patch = json!({"authorization_servers": [evil.issuer()]});
     world.network.pds().server().misbehave(endpoint::PROTECTED_RESOURCE, Misbehave::merge(patch));
     world.network.expire_all_access_tokens();
+    // What the sign-in read is believed for a moment; until then, the token would go where it came from.
+    world.clock.let_pass(Duration::from_secs(2));
     assert_eq!(world.get(&login, GET_SESSION).await.unwrap_err().code(), "needs_reauth");
     assert_eq!(world.shown(CanaryKind::RefreshToken), 0);
     assert!(evil.server().log().is_empty());
