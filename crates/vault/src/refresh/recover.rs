@@ -21,7 +21,11 @@ impl Vault {
     pub async fn recover(&self) -> Result<Recovered, RecoverError> {
         let mut recovered = self.take_over().await?;
         for HighMark { connection, granted, stored } in self.0.surroundings.spill.high_marks().await? {
-            let row = self.0.credentials.find(connection).await?;
+            let row = match self.0.credentials.find(connection).await {
+                // It says nothing about its age.
+                Err(StoreError::Inconsistent { .. }) => None,
+                row => row?,
+            };
             if row.is_some_and(|row| row.fields.granted_generation == granted && row.generation < stored) {
                 recovered.restored += 1;
             }
@@ -34,18 +38,24 @@ impl Vault {
 
     /// Stores the answers that are in the spill and not in their rows: those of processes on the same folder that died, and
     /// this one's own, which it goes on trying to store meanwhile. Rows that are older than such an answer are counted and
-    /// left alone.
+    /// left alone, and a row that is no row, too: it keeps nobody else's answer waiting.
     pub async fn take_over(&self) -> Result<Recovered, RecoverError> {
         let spill = &self.0.surroundings.spill;
         let mut recovered = Recovered::default();
         for entry in spill.unsettled().await? {
-            match self.replay(&entry).await? {
-                Replayed::Stored => recovered.stored += 1,
-                Replayed::Settled => recovered.settled += 1,
-                Replayed::Behind => {
+            match self.replay(&entry).await {
+                Ok(Replayed::Stored) => recovered.stored += 1,
+                Ok(Replayed::Settled) => recovered.settled += 1,
+                Ok(Replayed::Behind) => {
                     recovered.restored += 1;
                     continue;
                 }
+                Err(RecoverError::Store(error @ (StoreError::Inconsistent { .. } | StoreError::Refused(_)))) => {
+                    let (connection, error) = (entry.connection, &error as &dyn std::error::Error);
+                    tracing::error!(%connection, error, "renewed tokens wait in the spill: their row does not take them; mend it, or remove the account");
+                    continue;
+                }
+                Err(error) => return Err(error),
             }
             spill.settle(entry.connection, entry.seen).await;
         }

@@ -138,6 +138,29 @@ async fn an_answer_that_a_crash_kept_from_the_database_is_replayed_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_row_that_cannot_be_read_keeps_no_other_answer_from_its_row() {
+    let (house, spill, diary) = (House::new().await, Arc::new(MemorySpill::default()), Arc::default());
+    let first = instance(&house, &spill, &diary);
+    house.pass(EXPIRED);
+    house.credentials.commits_down.store(true, Ordering::SeqCst);
+    first.checkout(house.connection).await.unwrap_err();
+    // The first instance is as if it were dead: its commit goes on failing, and the second one's does not.
+    let broken = ConnectionId::random(&SeededEntropy::new(5));
+    let waiting = spill.entries.lock()[0].clone();
+    spill.entries.lock().insert(0, SpillEntry { connection: broken, ..waiting.clone() });
+    spill.marks.lock().insert((broken, waiting.granted), waiting.seen.next());
+    *house.credentials.unreadable.lock() = Some(broken);
+
+    let second = instance(&house, &spill, &diary);
+    house.credentials.commits_down.store(false, Ordering::SeqCst);
+    assert_eq!(second.recover().await.unwrap(), Recovered { stored: 1, settled: 0, restored: 0 });
+    assert_eq!(second.checkout(house.connection).await.unwrap().access_token.expose(), "at-1");
+    let left: Vec<_> = spill.entries.lock().iter().map(|entry| entry.connection).collect();
+    assert_eq!(left, [broken], "it waits until its row is mended");
+    assert_eq!((house.issuer.sends(), house.issuer.replays()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_answer_of_a_replaced_grant_is_let_go() {
     let (house, spill, diary) = (House::new().await, Arc::new(MemorySpill::default()), Arc::default());
     let vault = instance(&house, &spill, &diary);

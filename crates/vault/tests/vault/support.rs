@@ -349,6 +349,8 @@ pub(crate) struct FailingCredentials {
     pub(crate) commits_down: AtomicBool,
     /// While set, nothing works.
     pub(crate) down: AtomicBool,
+    /// Its row is no row.
+    pub(crate) unreadable: Mutex<Option<ConnectionId>>,
     pub(crate) begins: Mutex<VecDeque<Fail>>,
     pub(crate) states_down: AtomicBool,
     /// Seconds that writing an intent takes.
@@ -366,6 +368,7 @@ impl FailingCredentials {
             commits: Mutex::default(),
             commits_down: AtomicBool::new(false),
             down: AtomicBool::new(false),
+            unreadable: Mutex::default(),
             begins: Mutex::default(),
             states_down: AtomicBool::new(false),
             begin_takes: AtomicUsize::new(0),
@@ -391,6 +394,9 @@ impl CredentialStore for FailingCredentials {
     async fn find(&self, connection: ConnectionId) -> Result<Option<CredentialRecord>, StoreError> {
         self.finds.fetch_add(1, Ordering::SeqCst);
         self.reach()?;
+        if *self.unreadable.lock() == Some(connection) {
+            return Err(StoreError::Inconsistent { table: "credentials", column: "state" });
+        }
         self.inner.find(connection).await
     }
 
