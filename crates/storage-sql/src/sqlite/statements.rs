@@ -1,6 +1,6 @@
-//! Statements on their way to the connection's thread: one, or many in one trip.
+//! Statements on their way to the connection's thread: one, or a few in one trip.
 //!
-//! A trip there and back is two changes of thread, which cost more than what the statement does. Many writes at once
+//! A trip there and back is two changes of thread, which cost more than what the statement does. A few writes at once
 //! (refreshes that begin and end) make the trips what a commit takes longest for, so they travel as one text, from
 //! `BEGIN` to `COMMIT`.
 
@@ -13,9 +13,9 @@ use sqlx::{AssertSqlSafe, Either, Execute, Executor as _, Sqlite};
 use crate::row::Row;
 use crate::statement::{Statement, add_all};
 
-/// So many statements in one commit, and fewer, make texts that come again and again. Of more there is hardly ever the
-/// same one twice, and keeping it would only push others out.
-const RECURRING: usize = 4;
+/// So many statements travel as one at most. Texts of so few come again and again, and are kept prepared; of more there is
+/// hardly ever the same one twice, and to prepare it costs more than the trips that it saves.
+pub(super) const TOGETHER: usize = 4;
 
 /// What a statement did.
 #[derive(Debug, Default)]
@@ -37,15 +37,12 @@ pub(super) async fn run_one(connection: &mut SqliteConnection, statement: &State
 pub(super) struct Together {
     text: String,
     arguments: SqliteArguments,
-    /// Whether the text is worth keeping prepared.
-    recurs: bool,
 }
 
 impl Together {
     /// One transaction of all of them.
     pub(super) fn of<'s>(statements: impl Iterator<Item = &'s Statement> + Clone) -> Result<Self, sqlx::Error> {
         let arguments = arguments(statements.clone())?;
-        let recurs = statements.clone().nth(RECURRING).is_none();
         // Takes the write lock at once, so that no statement in between can fail for want of it.
         let mut text = "BEGIN IMMEDIATE;".to_owned();
         let mut values = 0;
@@ -55,14 +52,13 @@ impl Together {
             values += statement.values.len();
         }
         text.push_str("COMMIT");
-        Ok(Self { text, arguments, recurs })
+        Ok(Self { text, arguments })
     }
 
     /// What each of them did. After an error the transaction may be open still, and nothing says which of them it was.
     pub(super) async fn run(self, connection: &mut SqliteConnection) -> Result<Vec<Done>, sqlx::Error> {
         // Safe: fixed texts, one behind the other, with the values beside them as always.
-        let query = sqlx::query_with(AssertSqlSafe(self.text), self.arguments).persistent(self.recurs);
-        let mut done = run(connection, query).await?;
+        let mut done = run(connection, sqlx::query_with(AssertSqlSafe(self.text), self.arguments)).await?;
         // The ends of COMMIT and BEGIN.
         done.pop();
         if !done.is_empty() {

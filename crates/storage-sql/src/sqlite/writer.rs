@@ -2,7 +2,7 @@
 //!
 //! An fsync costs milliseconds and a statement microseconds, so whoever comes while a commit is under way shares the
 //! next one. A job that fails is undone alone: one of several statements has a savepoint of its own, and a single
-//! statement undoes itself. Where only single statements wait, all of them are one trip. A caller that gives up does not
+//! statement undoes itself. Where only a few single statements wait, they are one trip. A caller that gives up does not
 //! stop its job, so a write is never cut in the middle.
 
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::sync::{mpsc, oneshot};
 
 use super::health::Health;
-use super::statements::{Done, Together, run_one};
+use super::statements::{Done, TOGETHER, Together, run_one};
 use crate::engine::{Connection, Urgency};
 use crate::failure::{refusal, store_error, unavailable};
 use crate::statement::Statement;
@@ -298,7 +298,7 @@ async fn run_all(connection: &mut SqliteConnection, batch: &mut [Queued]) -> Res
     if let [Queued::Statement(alone)] = batch {
         return alone.run(connection).await;
     }
-    if batch.iter().all(|write| matches!(write, Queued::Statement(_))) {
+    if batch.len() <= TOGETHER && batch.iter().all(|write| matches!(write, Queued::Statement(_))) {
         let together = Together::of(batch.iter().filter_map(Queued::statement))?;
         match together.run(connection).await {
             Ok(done) => return keep(batch, done),
